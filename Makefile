@@ -1,0 +1,2 @@
+deb:
+	debian/build

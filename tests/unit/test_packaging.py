@@ -1,0 +1,22 @@
+"""What Ganeti and Debian expect to find in the files that are not Python."""
+
+import re
+from pathlib import Path
+
+import zfsext
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_parameters_list_is_one_that_gnt_storage_survives() -> None:
+    # Ganeti splits each line into a name and a description; a blank line or a bare name makes gnt-storage crash.
+    lines = (ROOT / "extstorage/zfsfile/parameters.list").read_text(encoding="utf-8").splitlines()
+    assert [line.split(None, 1)[0] for line in lines] == ["dataset", "recordsize", "compression", "reservation"]
+    assert all(len(line.split(None, 1)) == 2 for line in lines)
+
+
+def test_the_package_and_the_library_have_one_version() -> None:
+    newest = (ROOT / "debian/changelog").read_text(encoding="utf-8").splitlines()[0]
+    found = re.match(r"ganeti-extstorage-zfs \((\S+)\) ", newest)
+    assert found is not None
+    assert found[1] == zfsext.__version__
