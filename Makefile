@@ -1,2 +1,43 @@
+# `make check` tests everything and `make demo` shows it; both install what they need (as root, on Debian).
+
+TOX = .tox-bootstrap/bin/python -m tox
+PARTS = lint unit package zfs cluster
+
+.PHONY: help check $(PARTS) deb demo proof clean
+
+help:
+	@echo 'make check              the whole test suite, through tox:'
+	@echo '  make lint             ruff, mypy, shellcheck'
+	@echo '  make unit             without ZFS, in seconds'
+	@echo '  make package          the Debian package and lintian'
+	@echo '  make zfs              the scripts on real ZFS, on one emulated node'
+	@echo '  make cluster          Ganeti, on two emulated nodes'
+	@echo '  make zfs ARGS="…"     one part, with arguments for pytest (PYTEST_ADDOPTS works too)'
+	@echo 'make deb                build the package into dist/'
+	@echo 'make demo               a VM on ZFS, shown step by step'
+	@echo 'make proof PART=name    one of the proofs in tests/proof'
+	@echo 'make clean              remove what all of these made'
+
+check: .tox-bootstrap/made
+	$(TOX) run
+
+$(PARTS): .tox-bootstrap/made
+	$(TOX) run -e $@ -- $(ARGS)
+
+.tox-bootstrap/made: tests/tools/bootstrap
+	tests/tools/bootstrap
+	touch $@
+
 deb:
 	debian/build
+	lintian --allow-root --fail-on error,warning dist/*.changes
+
+demo:
+	doc/demo
+
+proof:
+	tests/proof $(PART)
+
+clean:
+	rm -rf build dist .tox .tox-bootstrap .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +

@@ -9,9 +9,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_parameters_list_is_one_that_gnt_storage_survives() -> None:
-    # Ganeti splits each line into a name and a description; a blank line or a bare name makes gnt-storage crash.
+    # Ganeti splits each line into a name and a description; a blank line or a bare name makes it crash.
     lines = (ROOT / "extstorage/zfsfile/parameters.list").read_text(encoding="utf-8").splitlines()
-    assert [line.split(None, 1)[0] for line in lines] == ["dataset", "recordsize", "compression", "reservation"]
+    names = [line.split(None, 1)[0] for line in lines]
+    assert names == ["dataset", "recordsize", "compression", "reservation"]
     assert all(len(line.split(None, 1)) == 2 for line in lines)
 
 

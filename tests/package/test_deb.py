@@ -1,0 +1,85 @@
+"""The package as it was built: what is in it, and what it does when it is installed or removed."""
+
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PROVIDER = "./usr/share/ganeti/extstorage/zfsfile"
+SCRIPTS = ["attach", "close", "create", "detach", "grow", "open", "remove", "setinfo", "snapshot", "verify"]
+
+
+def opened(part: str) -> Iterator[tarfile.TarFile]:
+    """Open one of the two archives that a Debian package is made of."""
+    (deb,) = ROOT.glob("dist/ganeti-extstorage-zfs_*_all.deb")
+    unpacked = subprocess.run(["dpkg-deb", part, deb], stdout=subprocess.PIPE, check=True).stdout
+    with tarfile.open(fileobj=BytesIO(unpacked)) as tar:
+        yield tar
+
+
+@pytest.fixture(name="files")
+def _files() -> Iterator[tarfile.TarFile]:
+    yield from opened("--fsys-tarfile")
+
+
+@pytest.fixture(name="control")
+def _control() -> Iterator[tarfile.TarFile]:
+    yield from opened("--ctrl-tarfile")
+
+
+def text(tar: tarfile.TarFile, name: str) -> str:
+    member = tar.extractfile(name)
+    assert member is not None
+    return member.read().decode()
+
+
+def test_ganeti_finds_the_ten_scripts(files: tarfile.TarFile) -> None:
+    links = {name: files.getmember(f"{PROVIDER}/{name}").linkname for name in SCRIPTS}
+    assert links == dict.fromkeys(SCRIPTS, "run")
+    assert files.getmember(f"{PROVIDER}/run").mode == 0o755
+
+
+def test_nothing_else_is_where_ganeti_looks_for_providers(files: tarfile.TarFile) -> None:
+    # Each entry there is a provider to Ganeti, and one that isn't is shown as a broken one.
+    above = PROVIDER.rpartition("/")[0]
+    assert {name for name in files.getnames() if name.rpartition("/")[0] == above} == {PROVIDER}
+
+
+def test_scripts_start_without_the_site_module(files: tarfile.TarFile) -> None:
+    # Debian's tools rewrite first lines; -I keeps noded's environment out, -S is most of the time that a start takes.
+    assert text(files, f"{PROVIDER}/run").splitlines()[0] == "#!/usr/bin/python3 -IS"
+
+
+def test_the_hook_has_a_name_that_ganeti_runs(files: tarfile.TarFile) -> None:
+    hook = files.getmember("./etc/ganeti/hooks/instance-failover-pre.d/zfsext")
+    assert hook.mode == 0o755
+    assert text(files, hook.name).splitlines()[0] == "#!/usr/bin/python3 -IS"
+
+
+def test_what_an_administrator_may_change_is_kept_on_upgrade(control: tarfile.TarFile) -> None:
+    assert text(control, "./conffiles").split() == [
+        "/etc/ganeti/hooks/instance-failover-pre.d/zfsext",
+        "/etc/zfsext.conf",
+    ]
+
+
+def test_the_library_is_complete(files: tarfile.TarFile) -> None:
+    installed = {Path(name).name for name in files.getnames() if "/dist-packages/zfsext/" in name}
+    assert installed == {path.name for path in (ROOT / "zfsext").iterdir() if path.is_file()}
+
+
+def test_the_directory_that_ganeti_logs_to_is_there_without_systemd(files: tarfile.TarFile) -> None:
+    logs = files.getmember("./var/log/ganeti/extstorage")
+    assert (logs.isdir(), logs.mode, logs.uname) == (True, 0o750, "root")
+
+
+def test_no_maintainer_script_goes_near_a_disk(control: tarfile.TarFile) -> None:
+    # Installed, upgraded, removed and purged beside running virtual machines.
+    scripts = [text(control, m.name) for m in control if m.isfile() and m.mode & 0o100]
+    assert scripts
+    for dangerous in ("zfs ", "zpool", "losetup", "mount", "/dev/", "dmsetup", "rm -r", "systemctl", "udevadm"):
+        assert not [script for script in scripts if dangerous in script], dangerous
