@@ -1,0 +1,93 @@
+"""From a disk to its block device, and back."""
+
+import os
+import time
+from collections.abc import Callable
+
+from zfsext import attached, holders, image, loopdev, mounts, ownership, places
+from zfsext.config import Config
+from zfsext.errors import Busy
+from zfsext.places import Copy
+
+#: How long a device may stay open after CLR_FD before that counts as in use: udev looks into each device that changes.
+SECONDS = 5
+POLL = 0.05
+
+
+def attach(volume: str, config: Config) -> str:
+    """Return the block device of the volume, which is set up unless it stands. Never makes a volume.
+
+    Raises NotHere for a volume that this node does not have, Refused for one that may not be opened here.
+    """
+    found = places.find(volume, config, everywhere=False)
+    copy = ownership.openable(volume, found.copies)
+    directory = mounted(copy)
+    file = image.open_checked(directory)
+    try:
+        image.size(file)
+        device = loopdev.usable(loopdev.on(file), image.path(directory))
+        if device is None:
+            device = loopdev.attach(file, image.path(directory))
+        elif loopdev.size(device) != os.fstat(file).st_size:
+            loopdev.refresh(device)  # a grow that was killed before it came to this
+    finally:
+        os.close(file)
+    attached.write(volume, device, copy.name, image.path(directory))
+    return device
+
+
+def mounted(copy: Copy) -> str:
+    """Mount the copy where it belongs, unless it is mounted there, and return the directory."""
+    directory = copy.directory()
+    mounts.mount(copy.name, directory)
+    return directory
+
+
+def detach(volume: str, config: Config) -> None:
+    """Take the volume's block device away and unmount its dataset. Done is what the kernel shows as done.
+
+    Needs no answer from ZFS: a device that stands keeps its dataset mounted. Raises Busy, naming the holder, if
+    the device is in use; the dataset then stays as it is. Somebody who only looks into the directory is no
+    reason to fail.
+    """
+    for mount in mounts.of(places.names(volume, config)):
+        _take_devices(image.path(mount.directory))
+        if not _soon(lambda directory=mount.directory: mounts.unmount(directory)):  # type: ignore[misc]
+            who = ", ".join(holders.of_dataset(mount.source)) or "somebody"
+            os.write(2, f"zfsext: {mount.source} stays mounted on {mount.directory}: {who} uses it\n".encode())
+    attached.forget(volume)
+
+
+def unmounted(copy: Copy) -> None:
+    """See to it that the copy is nowhere mounted. Raises Busy, naming who keeps it."""
+    for mount in mounts.of([copy.name]):
+        if not _soon(lambda directory=mount.directory: mounts.unmount(directory)):  # type: ignore[misc]
+            raise Busy(f"{copy.name} is in use by {', '.join(holders.of_dataset(copy.name)) or 'somebody'}")
+
+
+def _take_devices(path: str) -> None:
+    try:
+        loops = loopdev.on(path)
+    except FileNotFoundError:
+        return
+    for loop in loops:
+        _take_device(loop.path, path)
+
+
+def _take_device(device: str, path: str) -> None:
+    loopdev.detach(device)
+    if _soon(lambda: not loopdev.stands(device)):
+        return
+    loopdev.keep(device)
+    who = holders.of_device(device)
+    if loopdev.stands(device):
+        raise Busy(f"{device} on {path} is in use by {', '.join(who) or 'somebody who has just closed it: try again'}")
+
+
+def _soon(done: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + SECONDS
+    while not done():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(POLL)
+    return True

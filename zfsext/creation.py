@@ -1,0 +1,96 @@
+"""A new disk: made under a temporary name, and renamed to its own when it is complete."""
+
+import os
+
+from zfsext import attachment, image, loopdev, mounts, ownership, parameters, places, removal, reservation, zfs
+from zfsext.config import Config, standby
+from zfsext.contract import Request
+from zfsext.errors import AlreadyThere, NoSpace, ZfsextError
+from zfsext.parameters import Parameters
+from zfsext.places import Copy
+
+MIB = 1 << 20
+CANMOUNT_NOAUTO = 2
+DIRECT_DISABLED = 0
+
+
+def create(request: Request, config: Config) -> None:
+    """Make the volume with request.size MiB.
+
+    A disk of this name that stands already is an error, unless it is just what was asked for and without a single
+    block: then an earlier create was interrupted after its last step, and there is nothing to lose.
+    Raises AlreadyThere, NoSpace, BadInput, and what ZFS refuses; nothing is left behind then.
+    """
+    wanted = parameters.parse(request.parameters, config)
+    found = places.find(request.volume, config)
+    for copy in found.copies:
+        if _unfinished(copy, request.volume):
+            removal.destroy(copy)
+        elif not _is_the_same(copy, request, wanted):
+            raise AlreadyThere(_why_not(copy, request.volume))
+        else:
+            return
+    refreservation = reservation.size(request.size, wanted.recordsize) if wanted.thick else 0
+    available = found.parents[standby(wanted.parent)].number("available")
+    if refreservation > available:
+        raise NoSpace(
+            f"a thick disk of {request.size} MiB sets {refreservation // MIB + 1} MiB aside, and {wanted.parent} "
+            f"has {available // MIB} MiB: make room, or use reservation=thin"
+        )
+    new = places.new_name(wanted.parent, request.volume)
+    zfs.create(new, _native(wanted, refreservation), {places.STATE: ownership.CREATING})
+    try:
+        directory = places.private_directory(new)
+        mounts.mount(new, directory)
+        image.create(directory, request.size)
+        mounts.unmount(directory)
+        zfs.change(new, {places.STATE: ownership.OWNER}, inherit=["readonly"])
+        zfs.rename(new, places.live_name(wanted.parent, request.volume))
+    except (ZfsextError, OSError):
+        mounts.unmount(places.private_directory(new))
+        zfs.destroy(new)
+        raise
+
+
+def _native(wanted: Parameters, refreservation: int) -> dict[str, int]:
+    native = {"canmount": CANMOUNT_NOAUTO, "readonly": 0, "recordsize": wanted.recordsize}
+    if wanted.compression is not None:
+        native["compression"] = wanted.compression
+    if refreservation:
+        native["refreservation"] = refreservation
+    if zfs.release() >= (2, 3):  # unaligned O_DIRECT fails there (openzfs #17027), and 2.1 does not know the property
+        native["direct"] = DIRECT_DISABLED
+    return native
+
+
+def _unfinished(copy: Copy, volume: str) -> bool:
+    return copy.name == places.new_name(copy.parent, volume) and copy.state in (ownership.CREATING, ownership.OWNER)
+
+
+def _is_the_same(copy: Copy, request: Request, wanted: Parameters) -> bool:
+    if not copy.live or copy.state != ownership.OWNER or copy.parent != wanted.parent:
+        return False
+    if copy.dataset.number("recordsize") != wanted.recordsize:
+        return False
+    if (copy.dataset.number("refreservation") > 0) != wanted.thick or zfs.snapshots(copy.name):
+        return False
+    directory = attachment.mounted(copy)
+    file = image.open_checked(directory)
+    try:
+        unused = not loopdev.on(file)
+        same = unused and image.size(file) == request.size and image.blank(file)
+    finally:
+        os.close(file)
+    if unused:
+        mounts.unmount(directory)
+    return same
+
+
+def _why_not(copy: Copy, volume: str) -> str:
+    if copy.name == places.new_name(copy.parent, volume):
+        return f"{copy.name} stands in the way and was not made by zfsext: 'zfs rename' it away"
+    return (
+        f"disk {volume} is on this node already, as {copy.name}, and was left as it is. If 'gnt-instance "
+        "recreate-disks -n' brought you here, Ganeti now takes this node for the primary: 'gnt-instance modify "
+        "--new-primary=NODE INSTANCE' with the node it was on takes that back, and its disk there is as it was"
+    )

@@ -1,0 +1,30 @@
+"""What gnt-backup reads: a clone of the disk as it is now, which Ganeti treats as a volume of its own."""
+
+from zfsext import image, loopdev, mounts, ownership, places, removal, zfs
+from zfsext.config import Config
+from zfsext.contract import Request
+
+#: The snapshot's name; there is one at a time, and no snapshot tool makes or prunes such a name.
+SNAPSHOT = "zfsext-export"
+CANMOUNT_NOAUTO = 2
+
+
+def snapshot(request: Request, config: Config) -> None:
+    """Make request.snapshot, a clone of the volume as a power cut now would leave it.
+
+    One that an interrupted export left behind is replaced. Raises Busy if that one is still in use.
+    """
+    copy = ownership.openable(request.volume, places.find(request.volume, config).copies)
+    removal.remove(request.snapshot, config)
+    for device in _devices(copy):
+        loopdev.flush(device)
+    name = f"{copy.name}@{SNAPSHOT}"
+    zfs.destroy_snapshots([name])  # left by an export that was interrupted before it cloned
+    zfs.take_snapshots([name])
+    native = {"canmount": CANMOUNT_NOAUTO, "readonly": 0, "recordsize": copy.dataset.number("recordsize")}
+    clone = places.standby_name(copy.parent, request.snapshot)
+    zfs.clone(name, clone, native, {places.STATE: ownership.EXPORT})
+
+
+def _devices(copy: places.Copy) -> list[str]:
+    return [loop.path for mount in mounts.of([copy.name]) for loop in loopdev.on(image.path(mount.directory))]

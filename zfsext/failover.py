@@ -1,0 +1,76 @@
+"""The veto of a failover to a node that does not have the VM's disks.
+
+Ganeti takes ext for storage that each node reaches, so it stops the VM first and then finds no disk on the target.
+Its pre hook runs on the master and on the target while the VM still runs, and a failure of it ends the operation
+(lib/cmdlib/instance_migration.py: LUInstanceFailover.BuildHooksNodes; doc/hooks.rst for the variables).
+"""
+
+import os
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from typing import NoReturn
+
+from zfsext import config, contract, guard, ownership, places, pool
+from zfsext.errors import NotHere, Refused, ZfsextError
+
+PROVIDER = "zfsfile"
+ADDRESSES = "ssconf_node_primary_ips"
+
+
+def main() -> NoReturn:
+    """Be the hook: exit 0 if nothing speaks against the failover, 1 with the reason otherwise."""
+    try:
+        check(os.environ)
+    except (ZfsextError, OSError) as error:
+        sys.stderr.write(f"zfsext: {error}\n")
+        sys.exit(1)
+    sys.exit(0)
+
+
+def check(environ: Mapping[str, str]) -> None:
+    """Raise Refused if this node is the target and does not have one of the instance's zfsfile disks."""
+    volumes = list(disks(environ))
+    target = environ.get("GANETI_NEW_PRIMARY", "")
+    if not volumes or not is_this_node(target, environ.get("GANETI_DATA_DIR", "/var/lib/ganeti")):
+        return
+    settings = config.load()
+    working = [name for name in places.pools(settings.live) if pool.works(name)]
+    missing = guard.run(lambda: ", ".join(_missing(volumes, settings)), working, "the look for the disks")
+    if missing:
+        raise Refused(
+            f"{environ.get('GANETI_INSTANCE_NAME', 'the instance')} was not stopped: its disk "
+            f"{missing} is not on {target}. A zfsfile disk is on its node's own ZFS; "
+            "gnt-backup export and import take the VM to another node"
+        )
+
+
+def disks(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the volumes of the instance's zfsfile disks."""
+    for index in range(int(environ.get("GANETI_INSTANCE_DISK_COUNT", "0"))):
+        prefix = f"GANETI_INSTANCE_DISK{index}_"
+        if environ.get(prefix + "PROVIDER") == PROVIDER:
+            yield contract.volume_name(prefix + "ID", environ.get(prefix + "ID", ""))
+
+
+def is_this_node(name: str, data: str) -> bool:
+    """Tell whether the node of this name is this one: its address, as Ganeti knows it, is one of ours."""
+    with open(f"{data}/{ADDRESSES}") as file:
+        addresses = dict(line.split() for line in file)
+    if name not in addresses:
+        raise Refused(f"Ganeti's list of nodes has no {name or 'target'} ({data}/{ADDRESSES})")
+    family = socket.AF_INET6 if ":" in addresses[name] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.bind((addresses[name], 0))
+        except OSError:  # EADDRNOTAVAIL: somebody else's
+            return False
+    return True
+
+
+def _missing(volumes: list[str], settings: config.Config) -> Iterator[str]:
+    for volume in volumes:
+        try:
+            ownership.openable(volume, places.find(volume, settings).copies)
+        except NotHere:
+            yield volume

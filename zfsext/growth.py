@@ -1,0 +1,30 @@
+"""A disk that becomes larger. A disk never becomes smaller."""
+
+import os
+
+from zfsext import attachment, image, loopdev, ownership, places, reservation, zfs
+from zfsext.config import Config
+from zfsext.contract import Request
+from zfsext.errors import Refused
+
+
+def grow(request: Request, config: Config) -> None:
+    """Make the volume request.new_size MiB large; its device, and so the running guest, sees the new size.
+
+    A thick disk's reservation grows first. Raises Refused for a size below the image's own, NoSpace for a thick disk
+    that the pool cannot hold; the disk is then as it was.
+    """
+    copy = ownership.openable(request.volume, places.find(request.volume, config).copies)
+    file = image.open_checked(attachment.mounted(copy))
+    try:
+        now = image.size(file)
+        if request.new_size < now:
+            raise Refused(f"disk {request.volume} has {now} MiB and cannot shrink to {request.new_size}")
+        if copy.dataset.number("refreservation"):
+            wanted = reservation.size(request.new_size, copy.dataset.number("recordsize"))
+            zfs.set_native(copy.name, "refreservation", str(wanted))
+        image.grow(file, request.new_size)
+        for loop in loopdev.on(file):
+            loopdev.refresh(loop.path)
+    finally:
+        os.close(file)

@@ -1,0 +1,99 @@
+"""One lock per volume, held across a whole verb and freed by the kernel when its holder dies.
+
+A lock is an flock on a file in a directory that only root can enter. The file says who holds it.
+"""
+
+import errno
+import fcntl
+import os
+
+from zfsext.errors import SystemRefused
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+
+RUN = "/run/zfsext"
+
+
+def run_directory() -> str:
+    """Return the directory for what must not outlive a boot, made if need be, and root's alone.
+
+    Raises SystemRefused if somebody else could write there.
+    """
+    try:
+        os.mkdir(RUN, 0o700)
+    except FileExistsError:
+        status = os.lstat(RUN)
+        if status.st_uid != os.geteuid() or status.st_mode & 0o170077 != 0o040000:
+            raise SystemRefused(f"{RUN} must be a directory that only root can enter: 'ls -ld {RUN}'") from None
+    return RUN
+
+
+class VolumeLock:
+    """The lock of one volume, as a context manager: exclusive, or shared between those who only look."""
+
+    def __init__(self, volume: str, verb: str) -> None:
+        self.path = f"{run_directory()}/{volume}.lock"
+        self.verb = verb
+        self._file = -1
+
+    def try_shared(self) -> bool:
+        """Take the lock for looking, if nobody is at work on the volume just now."""
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            return False
+        return True
+
+    def holder(self) -> str:
+        """Return what the last one who took the lock wrote of himself, such as 'attach (pid 12)'; may be empty."""
+        try:
+            with open(self.path) as file:
+                return file.read(200).strip()
+        except FileNotFoundError:
+            return ""
+
+    def acquire(self) -> None:
+        """Take the lock for work, waiting for whoever has it (and saying on stderr who that is)."""
+        while True:
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                os.write(2, f"zfsext: {self.verb} waits for {self.holder() or 'another script'}\n".encode())
+                fcntl.flock(self._file, fcntl.LOCK_EX)
+            if self._is_current():
+                break
+            self.release()  # the holder before us removed the volume, and the file with it
+        os.ftruncate(self._file, 0)
+        os.pwrite(self._file, f"{self.verb} (pid {os.getpid()})\n".encode(), 0)
+
+    def _is_current(self) -> bool:
+        try:
+            return os.stat(self.path).st_ino == os.fstat(self._file).st_ino
+        except OSError as error:
+            if error.errno == errno.ENOENT:
+                return False
+            raise
+
+    def forget(self) -> None:
+        """Remove the lock's file, because the volume is gone. Only for the one who holds it."""
+        os.unlink(self.path)
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def __enter__(self) -> "VolumeLock":
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: "type[BaseException] | None", error: "BaseException | None", trace: "TracebackType | None"
+    ) -> None:
+        self.release()

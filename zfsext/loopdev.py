@@ -1,0 +1,200 @@
+"""Loop devices, by ioctl: no fork, and each answer is the kernel's own.
+
+Device and inode of the backing file come from LOOP_GET_STATUS64 (drivers/block/loop.c: loop_get_status), so a
+device is known by what it writes to, and never by a path. Devices are buffered: direct-io livelocks on ZFS 2.1
+and fails on 2.3.
+"""
+
+import errno
+import fcntl
+import os
+import struct
+
+from zfsext.errors import Busy, SystemRefused
+
+SET_STATUS64 = 0x4C04
+GET_STATUS64 = 0x4C05
+CLR_FD = 0x4C01
+SET_CAPACITY = 0x4C07
+CONFIGURE = 0x4C0A
+CTL_GET_FREE = 0x4C82
+
+READ_ONLY = 1
+AUTOCLEAR = 4
+
+#: struct loop_info64 (include/uapi/linux/loop.h): device, inode, rdevice, offset, sizelimit; number, encryption
+#: type and key size, flags; file name, crypt name, key; init.
+INFO64 = struct.Struct("=5Q4I64s64s32s2Q")
+#: struct loop_config: fd, block size, loop_info64, reserved.
+CONFIG_HEAD = struct.Struct("=2I")
+CONFIG_TAIL = bytes(64)
+
+CONTROL = "/dev/loop-control"
+SYSFS = "/sys/block"
+
+
+class Loop:
+    """What the kernel says of one loop device that stands on a file."""
+
+    __slots__ = ("backing", "flags", "offset", "path", "sizelimit")
+
+    def __init__(self, path: str, backing: tuple[int, int], offset: int, sizelimit: int, flags: int) -> None:
+        self.path = path
+        self.backing = backing  # device and inode of the file
+        self.offset = offset
+        self.sizelimit = sizelimit
+        self.flags = flags
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is the whole file, writable."""
+        return not (self.offset or self.sizelimit or self.flags & READ_ONLY)
+
+    @property
+    def lasting(self) -> bool:
+        """Whether it stays when its last user closes it."""
+        return not self.flags & AUTOCLEAR
+
+
+def look(path: str) -> Loop | None:
+    """Return what stands behind the loop device at path, or None if nothing does."""
+    try:
+        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENXIO):
+            return None
+        raise
+    try:
+        info = bytearray(INFO64.size)
+        try:
+            fcntl.ioctl(file, GET_STATUS64, info)
+        except OSError as error:
+            if error.errno in (errno.ENXIO, errno.ENOTTY):  # not set up; not a loop device at all
+                return None
+            raise
+    finally:
+        os.close(file)
+    device, inode, _, offset, sizelimit, _, _, _, flags, *_ = INFO64.unpack(info)
+    return Loop(path, (device, inode), offset, sizelimit, flags)
+
+
+def on(image: int | str) -> list[Loop]:
+    """Return every loop device that stands on the image, an open file or a path."""
+    status = os.stat(image)
+    backing = (status.st_dev, status.st_ino)
+    found = []
+    for name in os.listdir(SYSFS):
+        if name.startswith("loop") and os.path.exists(f"{SYSFS}/{name}/loop"):
+            loop = look(f"/dev/{name}")
+            if loop is not None and loop.backing == backing:
+                found.append(loop)
+    return found
+
+
+def stands(path: str) -> bool:
+    """Tell from sysfs whether the loop device at path has a backing file."""
+    return os.path.exists(f"{SYSFS}/{os.path.basename(path)}/loop/backing_file")
+
+
+def size(path: str) -> int:
+    """Return the device's size in bytes, from sysfs, which counts in sectors of 512."""
+    with open(f"{SYSFS}/{os.path.basename(path)}/size") as file:
+        return int(file.read()) * 512
+
+
+def attach(image: int, name: str) -> str:
+    """Set up one loop device on the open file and return the device's path. name is shown by losetup.
+
+    LOOP_CONFIGURE (Linux 5.8) does it in one call, so a killed script leaves either nothing or a whole device.
+    Raises SystemRefused if the kernel has no loop devices to give.
+    """
+    config = CONFIG_HEAD.pack(image, 0) + INFO64.pack(0, 0, 0, 0, 0, 0, 0, 0, 0, name.encode()[:63], b"", b"", 0, 0)
+    try:
+        control = os.open(CONTROL, os.O_RDWR | os.O_CLOEXEC)
+    except OSError as error:
+        raise SystemRefused(f"{CONTROL}: {error.strerror}; 'modprobe loop' makes it") from error
+    try:
+        while True:
+            path = f"/dev/loop{fcntl.ioctl(control, CTL_GET_FREE)}"
+            device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            try:
+                fcntl.ioctl(device, CONFIGURE, config + CONFIG_TAIL)
+            except OSError as error:
+                if error.errno != errno.EBUSY:  # else somebody took this one since we asked
+                    raise
+            else:
+                return path
+            finally:
+                os.close(device)
+    except OSError as error:
+        raise SystemRefused(f"no loop device could be set up on {name}: {error.strerror}") from error
+    finally:
+        os.close(control)
+
+
+def detach(path: str) -> None:
+    """Ask the kernel to take the backing file away. Whether it did, only `stands` can tell.
+
+    On a device that others have open the kernel says yes, and clears it when the last of them is gone.
+    """
+    device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(device, CLR_FD, 0)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # nothing stood there
+            raise
+    finally:
+        os.close(device)
+
+
+def keep(path: str) -> None:
+    """Take back what `detach` left on a device that is in use: it shall not vanish with its last user."""
+    device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        info = bytearray(INFO64.size)
+        fcntl.ioctl(device, GET_STATUS64, info)
+        fields = list(INFO64.unpack(info))
+        fields[8] &= ~AUTOCLEAR
+        fcntl.ioctl(device, SET_STATUS64, INFO64.pack(*fields))
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # it went away meanwhile, as it was told to
+            raise
+    finally:
+        os.close(device)
+
+
+def refresh(path: str) -> None:
+    """Let the device, and so the guest, see that its file has grown."""
+    device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(device, SET_CAPACITY, 0)
+    finally:
+        os.close(device)
+
+
+def flush(path: str) -> None:
+    """Write to the file what the kernel still keeps of writes to the device."""
+    device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        os.fsync(device)
+    finally:
+        os.close(device)
+
+
+def usable(loops: list[Loop], image: str) -> str | None:
+    """Return the one device among loops that can serve the image; None if there is none at all.
+
+    Raises Busy for a device that somebody set up by hand in another way, or for more than one.
+    """
+    if not loops:
+        return None
+    wrong = [loop for loop in loops if not loop.whole]
+    if wrong or len(loops) > 1:
+        which = ", ".join(loop.path for loop in wrong or loops)
+        raise Busy(
+            f"{which} on {image} was not set up by zfsext (read-only, a part of the file, or a second device): "
+            f"end its use, then 'losetup -d' it"
+        )
+    if not loops[0].lasting:
+        keep(loops[0].path)
+    return loops[0].path

@@ -1,0 +1,108 @@
+"""Mounting datasets, and what is mounted where.
+
+mount(2) and umount(2) are called directly: the kernel needs neither mountpoint nor canmount nor the helper, and
+libzfs ends in the same call (lib/libzfs/os/linux/libzfs_mount_os.c: do_mount). Never MNT_DETACH: it hides the
+holder, and the dataset stays busy.
+"""
+
+import ctypes
+import errno
+import os
+import re
+
+from zfsext.errors import Busy, SystemRefused
+
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME = 2, 4, 8, 1024
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mount.argtypes = (ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_ulong, ctypes.c_char_p)
+_libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
+
+
+class Mount:
+    """One line of a mount table: what is mounted, on which directory, as which device."""
+
+    __slots__ = ("device", "directory", "kind", "source")
+
+    def __init__(self, device: int, directory: str, kind: str, source: str) -> None:
+        self.device = device
+        self.directory = directory
+        self.kind = kind
+        self.source = source
+
+
+def table(process: str = "self") -> list[Mount]:
+    """Return the mount table that the process sees, in the order of mounting (proc(5): mountinfo)."""
+    mounts = []
+    with open(f"/proc/{process}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        for line in file:
+            fields, _, rest = line.partition(" - ")
+            _, _, device, _, directory, *_ = fields.split(" ")
+            kind, source, *_ = rest.split(" ")
+            major, _, minor = device.partition(":")
+            mounts.append(Mount(os.makedev(int(major), int(minor)), _plain(directory), kind, _plain(source)))
+    return mounts
+
+
+def of(datasets: list[str]) -> list[Mount]:
+    """Return the mounts of these datasets that this process sees."""
+    return [mount for mount in table() if mount.kind == "zfs" and mount.source in datasets]
+
+
+def dataset_at(directory: str) -> str | None:
+    """Return the dataset whose files one sees in the directory; None if it is no mounted dataset's root."""
+    device = os.stat(directory).st_dev
+    for mount in reversed(table()):
+        if mount.directory == directory:
+            return mount.source if mount.kind == "zfs" and mount.device == device else None
+    return None
+
+
+def mount(dataset: str, directory: str) -> None:
+    """Mount the dataset on the directory, which is made if need be, unless it is mounted there.
+
+    Raises Busy if the directory holds files that the mount would hide, or something else is mounted there,
+    and SystemRefused if the kernel will not mount.
+    """
+    os.makedirs(directory, mode=0o755, exist_ok=True)
+    there = dataset_at(directory)
+    if there == dataset:
+        return
+    if there is not None:
+        raise Busy(f"{directory} should be the place of {dataset}, but {there} is mounted there: 'zfs unmount {there}'")
+    if os.listdir(directory):
+        raise Busy(
+            f"{directory} should be the place of {dataset}, but that is not mounted and the directory is not empty: "
+            "look what was written there while it was unmounted, and move it away"
+        )
+    flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME
+    if _libc.mount(os.fsencode(dataset), os.fsencode(directory), b"zfs", flags, None):
+        code = ctypes.get_errno()
+        hint = f"; 'zfs load-key {dataset}' if it is encrypted" if code in (errno.EACCES, errno.EPERM) else ""
+        raise SystemRefused(f"{dataset} could not be mounted on {directory}: {os.strerror(code)}{hint}")
+    if dataset_at(directory) != dataset:
+        raise SystemRefused(f"{directory} does not show {dataset}, though it was mounted there: 'findmnt {directory}'")
+
+
+def unmount(directory: str) -> bool:
+    """Unmount what is on the directory and remove the empty directory; tell whether that was done.
+
+    False means that somebody has a file or his working directory in there.
+    """
+    if _libc.umount2(os.fsencode(directory), 0):
+        code = ctypes.get_errno()
+        if code == errno.EBUSY:
+            return False
+        if code != errno.EINVAL:  # EINVAL: nothing is mounted there
+            raise SystemRefused(f"{directory} could not be unmounted: {os.strerror(code)}")
+    try:
+        os.rmdir(directory)
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EBUSY):
+            raise
+    return True
+
+
+def _plain(field: str) -> str:
+    """Undo the octal escapes of blanks and the like."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field)

@@ -1,0 +1,151 @@
+"""Where a copy of a disk is: its role shows in the place it is in.
+
+- PARENT/VOLUME is live: this node owns the disk
+- PARENT-standby/VOLUME is a copy of a disk that lives elsewhere
+- PARENT-standby/VOLUME.new is a disk in the making
+- PARENT-standby/VOLUME.snap is a clone for gnt-backup export; Ganeti treats it as a volume of its own
+"""
+
+from collections.abc import Iterable
+
+from zfsext import pool, zfs
+from zfsext.config import Config, standby
+from zfsext.contract import EXPORT_SUFFIX, NEW_SUFFIX
+from zfsext.errors import Refused, SystemRefused
+from zfsext.lock import run_directory
+
+STATE = "zfsext:state"
+INSTANCE = "zfsext:instance"
+
+PROPERTIES = ("type", "mountpoint", "recordsize", "readonly", "refreservation", "available", "origin", STATE)
+
+
+class Copy:
+    """One copy of a volume on this node: the parent it belongs to, its dataset, and whether it is in the live place."""
+
+    __slots__ = ("dataset", "live", "parent")
+
+    def __init__(self, parent: str, dataset: zfs.Dataset, live: bool) -> None:
+        self.parent = parent
+        self.dataset = dataset
+        self.live = live
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        return self.dataset.name
+
+    @property
+    def state(self) -> str | None:
+        """What zfsext last made of it; None if zfsext did not make it. A state that was sent along is none."""
+        return self.dataset.local(STATE)
+
+    @property
+    def origin(self) -> str | None:
+        """The snapshot that it is a clone of, if it is one."""
+        origin = self.dataset["origin"]
+        return None if origin in ("", "-") else origin
+
+    def directory(self) -> str:
+        """Return where it is to be mounted: a live copy where its property says, any other in private.
+
+        Raises Refused if the administrator gave the parent no place.
+        """
+        if not self.live:
+            return private_directory(self.name)
+        directory = self.dataset["mountpoint"]
+        if not directory.startswith("/"):
+            raise Refused(
+                f"{self.name} has mountpoint={directory}, so its image has no path: "
+                f"'zfs set mountpoint=/{self.parent} {self.parent}'"
+            )
+        return directory
+
+
+class Found:
+    """What this node has of a volume: its copies, and the parents by name, with their properties."""
+
+    __slots__ = ("copies", "parents")
+
+    def __init__(self, copies: list[Copy], parents: dict[str, zfs.Dataset]) -> None:
+        self.copies = copies
+        self.parents = parents
+
+
+def live_name(parent: str, volume: str) -> str:
+    """Return the name of a live disk's dataset."""
+    return f"{parent}/{volume}"
+
+
+def standby_name(parent: str, volume: str) -> str:
+    """Return the name of a volume's dataset beside the live ones; that of an export ends in its own suffix."""
+    return f"{standby(parent)}/{volume}"
+
+
+def new_name(parent: str, volume: str) -> str:
+    """Return the name of a dataset in the making."""
+    return standby_name(parent, volume) + NEW_SUFFIX
+
+
+def is_export(volume: str) -> bool:
+    """Tell whether the volume is a clone that the snapshot script made for gnt-backup."""
+    return volume.endswith(EXPORT_SUFFIX)
+
+
+def private_directory(dataset: str) -> str:
+    """Return where a dataset that is no live disk is mounted: a directory that only root can reach."""
+    return f"{run_directory()}/{dataset.rpartition('/')[2]}"
+
+
+def names(volume: str, config: Config) -> list[str]:
+    """Return every name that a dataset of this volume can have."""
+    return [
+        name
+        for parent in config.live
+        for name in (live_name(parent, volume), standby_name(parent, volume), new_name(parent, volume))
+    ]
+
+
+def pools(parents: Iterable[str]) -> list[str]:
+    """Return the pools of the parents, each once."""
+    return sorted({pool.of(parent) for parent in parents})
+
+
+def find(volume: str, config: Config, everywhere: bool = True) -> Found:
+    """Return what this node has of the volume, in all parents.
+
+    everywhere means that the answer must be complete, so that each pool has to work; without it, a live copy that
+    is found in a working pool is enough. Raises PoolUnavailable, or SystemRefused if a parent is missing.
+    """
+    parents = config.live if everywhere else [parent for parent in config.live if pool.works(pool.of(parent))]
+    for name in pools(parents):
+        pool.require(name)
+    found = _find(volume, parents)
+    if not any(copy.live for copy in found.copies):
+        for name in pools(config.live):
+            pool.require(name)
+    return found
+
+
+def _find(volume: str, parents: list[str]) -> Found:
+    if not parents:
+        return Found([], {})
+    wanted = [name for parent in parents for name in (parent, standby(parent))]
+    places = {}
+    for parent in parents:
+        places[live_name(parent, volume)] = (parent, True)
+        places[standby_name(parent, volume)] = (parent, False)
+        places[new_name(parent, volume)] = (parent, False)
+    datasets = zfs.read([*wanted, *places], PROPERTIES)
+    for name in wanted:
+        if name not in datasets:
+            raise SystemRefused(f"{name} does not exist on this node: {how_to_make(name)}")
+    copies = [Copy(parent, datasets[name], live) for name, (parent, live) in places.items() if name in datasets]
+    return Found(copies, {name: datasets[name] for name in wanted})
+
+
+def how_to_make(parent: str) -> str:
+    """Return the command that makes a parent."""
+    if parent.endswith(standby("")):
+        return f"'zfs create -o mountpoint=none -o canmount=off -o readonly=on -o com.sun:auto-snapshot=false {parent}'"
+    return f"'zfs create -o mountpoint=/{parent} -o canmount=off -o compression=lz4 -o atime=off {parent}'"

@@ -1,0 +1,69 @@
+"""The end of a disk: its device, its snapshots, its dataset; nothing that is not its own."""
+
+from zfsext import attachment, ownership, places, zfs
+from zfsext.config import Config
+from zfsext.contract import EXPORT_SUFFIX
+from zfsext.errors import AlreadyThere, Busy, Refused
+from zfsext.places import Copy
+
+
+def remove(volume: str, config: Config) -> None:
+    """Destroy the volume with its snapshots. One that is not there is removed already.
+
+    Raises Busy, before anything is destroyed, if its device is in use, or if it has holds, clones or datasets below
+    it; Refused if zfsext did not make it.
+    """
+    found = places.find(volume, config)
+    for copy in found.copies:
+        if not _ours(copy, volume):
+            raise Refused(
+                f"{copy.name} is not a disk that zfsext made here ({places.STATE} is not what it would be), so it was "
+                f"left alone: look into it, and 'zfs destroy' it yourself"
+            )
+    attachment.detach(volume, config)
+    for copy in found.copies:
+        _check(copy, volume)
+    if any(copy.live for copy in found.copies):
+        remove(volume + EXPORT_SUFFIX, config)
+    for copy in found.copies:
+        destroy(copy)
+
+
+def destroy(copy: Copy) -> None:
+    """Destroy one copy of a volume, whose device is gone, with its snapshots and, if it is an export, its origin."""
+    attachment.unmounted(copy)
+    zfs.destroy_snapshots([snapshot.name for snapshot in zfs.snapshots(copy.name)])
+    try:
+        zfs.destroy(copy.name)
+    except AlreadyThere as error:
+        raise Busy(f"{copy.name} was not destroyed: there are datasets below it, 'zfs list -r {copy.name}'") from error
+    if copy.origin:
+        zfs.destroy_snapshots([copy.origin])
+
+
+def _check(copy: Copy, volume: str) -> None:
+    attachment.unmounted(copy)
+    snapshots = zfs.snapshots(copy.name)
+    export = places.standby_name(copy.parent, volume + EXPORT_SUFFIX)
+    reasons = [
+        f"{snapshot.name} is held ({', '.join(zfs.holds(snapshot.name))})" for snapshot in snapshots if snapshot.holds
+    ]
+    reasons += [
+        f"{snapshot.name} has the clone {clone}"
+        for snapshot in snapshots
+        for clone in snapshot.clones
+        if clone != export
+    ]
+    if reasons:
+        raise Busy(
+            f"disk {volume} was not removed: {'; '.join(reasons)}. 'zfs release' the holds, 'zfs promote' or destroy "
+            "the clones, and try again"
+        )
+
+
+def _ours(copy: Copy, volume: str) -> bool:
+    if copy.live:
+        return copy.state == ownership.OWNER
+    if copy.name == places.new_name(copy.parent, volume):
+        return copy.state in (ownership.CREATING, ownership.OWNER)
+    return copy.state == ownership.EXPORT and places.is_export(volume)

@@ -1,0 +1,260 @@
+"""ZFS: the only module that knows of libzfs_core and of the zfs command.
+
+pyzfs (libzfs_core) does the work: each call is one ioctl with an errno of its own. The zfs command does what
+libzfs_core cannot: setting a native property, and reading many at once (a channel program that only reads is
+written to the pool's history each time). Both raise the errors of zfsext.errors; NotHere is raised only where
+ZFS said ENOENT, or the zfs command its words.
+
+Importing pyzfs takes 0.1 s (it parses its C declarations each time), so only what changes something imports it.
+The caller has checked that the pool works (zfsext.pool); a pool that is suspended meanwhile leaves the process
+stuck in here, which is why all of this runs in a child (zfsext.guard).
+"""
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from zfsext import guard
+from zfsext.errors import AlreadyThere, Busy, NoSpace, NotHere, SystemRefused, ZfsextError
+
+ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
+MODULE_VERSION = "/sys/module/zfs/version"
+
+#: The words of compression, and the numbers that the kernel knows them by (include/sys/zio.h, zio_compress.h;
+#: they are on disk and never change). zstd-N is 16 with the level above its seven bits.
+COMPRESSION = {
+    "on": 1,
+    "off": 2,
+    "lzjb": 3,
+    "gzip": 10,
+    "zle": 14,
+    "lz4": 15,
+    "zstd": 16,
+    **{f"gzip-{level}": 4 + level for level in range(1, 10)},
+    **{f"zstd-{level}": 16 | level << 7 for level in range(1, 20)},
+}
+
+#: Sets and inherits properties of one dataset in one transaction.
+CHANGE = """
+args = ...
+argv = args["argv"]
+for name, value in pairs(argv["set"]) do
+    code = zfs.sync.set_prop(argv["dataset"], name, value)
+    if code ~= 0 then error(name .. " could not be set: " .. code) end
+end
+for name, _ in pairs(argv["inherit"]) do
+    code = zfs.sync.inherit(argv["dataset"], name)
+    if code ~= 0 then error(name .. " could not be inherited: " .. code) end
+end
+"""
+SNAPSHOT_COLUMNS = "name,userrefs,clones"
+INSTRUCTIONS = 1_000_000
+MEMORY = 1 << 20
+
+KINDS: dict[int, type[ZfsextError]] = {
+    errno.ENOENT: NotHere,
+    errno.EEXIST: AlreadyThere,
+    errno.EBUSY: Busy,
+    errno.ENOSPC: NoSpace,
+    errno.EDQUOT: NoSpace,
+}
+
+
+class Dataset:
+    """A dataset's name, and of each property asked for its value and where that comes from."""
+
+    __slots__ = ("_properties", "name")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._properties: dict[str, tuple[str, str]] = {}
+
+    def __getitem__(self, name: str) -> str:
+        return self._properties[name][0]
+
+    def number(self, name: str) -> int:
+        """Return a property that is a number (bytes, for a size); none is 0."""
+        value = self[name]
+        return 0 if value in ("none", "-") else int(value)
+
+    def local(self, name: str) -> str | None:
+        """Return a property's value if it was set on just this dataset, and neither inherited nor received."""
+        value, source = self._properties[name]
+        return value if source == "local" else None
+
+
+class Snapshot:
+    """A snapshot's full name, how many holds it has, and the clones of it."""
+
+    __slots__ = ("clones", "holds", "name")
+
+    def __init__(self, name: str, holds: int, clones: list[str]) -> None:
+        self.name = name
+        self.holds = holds
+        self.clones = clones
+
+
+def read(names: Sequence[str], properties: Sequence[str]) -> dict[str, Dataset]:
+    """Return those of the datasets that exist, with the values of these properties. Sizes are in bytes.
+
+    A dataset is left out only if ZFS said that it does not exist; any other trouble raises SystemRefused.
+    """
+    done = _command("get", "-Hp", "-o", "name,property,value,source", ",".join(properties), *names)
+    missing = {f"cannot open '{name}': dataset does not exist" for name in names}
+    complaints = [line for line in done.stderr.splitlines() if line not in missing]
+    if complaints or done.returncode not in (0, 1) or (done.returncode and not done.stderr):
+        _refuse(f"zfs get {' '.join(names)}", complaints, done.returncode)
+    found: dict[str, Dataset] = {}
+    for line in done.stdout.splitlines():
+        name, key, value, source = line.split("\t")
+        found.setdefault(name, Dataset(name))._properties[key] = (value, source)
+    return found
+
+
+def snapshots(dataset: str) -> list[Snapshot]:
+    """Return the dataset's own snapshots, oldest first."""
+    done = _command("list", "-Hp", "-t", "snapshot", "-d", "1", "-s", "createtxg", "-o", SNAPSHOT_COLUMNS, dataset)
+    if done.returncode:
+        _refuse(f"zfs list {dataset}", done.stderr.splitlines(), done.returncode)
+    found = []
+    for line in done.stdout.splitlines():
+        name, holds, clones = line.split("\t")
+        found.append(Snapshot(name, int(holds), [] if clones in ("", "-") else clones.split(",")))
+    return found
+
+
+def set_native(dataset: str, name: str, value: str) -> None:
+    """Set a native property of an existing dataset, which libzfs_core cannot."""
+    done = _command("set", f"{name}={value}", dataset)
+    if done.returncode:
+        full = "out of space" in done.stderr or "greater than available" in done.stderr
+        if full:
+            raise NoSpace(f"{name} of {dataset} could not be set to {value}: {done.stderr.strip()}")
+        _refuse(f"zfs set {name}={value} {dataset}", done.stderr.splitlines(), done.returncode)
+
+
+def create(dataset: str, native: Mapping[str, int], user: Mapping[str, str]) -> None:
+    """Make a file system with these properties. Native ones are the kernel's numbers.
+
+    The kernel believes what it is told (a recordsize of 3000 panics later): the values must have been checked.
+    """
+    with _lzc(f"creating {dataset}") as core:
+        core.lzc_create(_bytes(dataset), "zfs", _properties(native, user))
+
+
+def clone(snapshot: str, dataset: str, native: Mapping[str, int], user: Mapping[str, str]) -> None:
+    """Make dataset a clone of the snapshot, with these properties."""
+    with _lzc(f"cloning {snapshot} to {dataset}") as core:
+        core.lzc_clone(_bytes(dataset), _bytes(snapshot), _properties(native, user))
+
+
+def rename(dataset: str, name: str) -> None:
+    """Give the dataset another name, in one transaction."""
+    with _lzc(f"renaming {dataset} to {name}") as core:
+        core.lzc_rename(_bytes(dataset), _bytes(name))
+
+
+def take_snapshots(names: Sequence[str]) -> None:
+    """Take these snapshots (DATASET@NAME, all of one pool) in one transaction."""
+    with _lzc(f"taking the snapshot {' '.join(names)}") as core:
+        core.lzc_snapshot([_bytes(name) for name in names])
+
+
+def destroy_snapshots(names: Sequence[str]) -> None:
+    """Destroy all of these snapshots, or none. Those that are gone already count as done."""
+    if names:
+        with _lzc(f"destroying {' '.join(names)}") as core:
+            core.lzc_destroy_snaps([_bytes(name) for name in names], False)
+
+
+def destroy(dataset: str) -> None:
+    """Destroy the dataset, which must be unmounted and without snapshots."""
+    with _lzc(f"destroying {dataset}") as core:
+        core.lzc_destroy(_bytes(dataset))
+
+
+def holds(snapshot: str) -> list[str]:
+    """Return the tags of the snapshot's holds."""
+    with _lzc(f"reading the holds of {snapshot}") as core:
+        return sorted(os.fsdecode(tag) for tag in core.lzc_get_holds(_bytes(snapshot)))
+
+
+def change(dataset: str, user: Mapping[str, str], inherit: Sequence[str] = ()) -> None:
+    """Set user properties of the dataset, and inherit others again, in one transaction."""
+    argv = {
+        b"dataset": _bytes(dataset),
+        b"set": {_bytes(name): _bytes(value) for name, value in user.items()},
+        b"inherit": {_bytes(name): True for name in inherit},
+    }
+    with _lzc(f"setting properties of {dataset}") as core:
+        core.lzc_channel_program(_bytes(dataset.partition("/")[0]), CHANGE.encode(), INSTRUCTIONS, MEMORY, argv)
+
+
+def release() -> tuple[int, int]:
+    """Return the loaded ZFS module's version, as far as its second number."""
+    try:
+        with open(MODULE_VERSION) as file:
+            major, minor, *_ = file.read().split(".")
+    except FileNotFoundError as error:
+        raise SystemRefused("the ZFS module is not loaded: 'modprobe zfs'") from error
+    return int(major), int(minor)
+
+
+def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["zfs", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        env=ENVIRONMENT,
+        preexec_fn=guard.die_with_parent,
+        check=False,
+    )
+
+
+def _refuse(what: str, complaints: Sequence[str], code: int) -> NoReturn:
+    raise SystemRefused(f"{what}: {'; '.join(complaints) or f'exit code {code}'}")
+
+
+@contextmanager
+def _lzc(doing: str) -> Iterator[Any]:
+    """Give libzfs_core, and turn its errors into ours."""
+    import libzfs_core
+    from libzfs_core import exceptions
+
+    try:
+        yield libzfs_core
+    except exceptions.ZFSError as error:
+        raise _translated(error, doing) from error
+
+
+def _translated(error: Any, doing: str) -> ZfsextError:
+    """Return our error for one of pyzfs's, whose own text is not for people."""
+    parts = [part for part in getattr(error, "errors", None) or [error] if getattr(part, "errno", None)]
+    codes = {part.errno for part in parts}
+    kind = KINDS.get(codes.pop(), SystemRefused) if len(codes) == 1 else SystemRefused
+    words = "; ".join(f"{_text(part.name)}: {_reason(part)}" for part in parts)
+    return kind(f"{doing}: {words or error}")
+
+
+def _reason(part: Any) -> str:
+    details = getattr(part, "details", None)  # what a channel program said is only there
+    return _text(details) if details else f"{os.strerror(part.errno)} ({type(part).__name__})"
+
+
+def _text(value: object) -> str:
+    return os.fsdecode(value) if isinstance(value, bytes) else str(value)
+
+
+def _bytes(value: str) -> bytes:
+    return os.fsencode(value)
+
+
+def _properties(native: Mapping[str, int], user: Mapping[str, str]) -> dict[bytes, int | bytes]:
+    properties: dict[bytes, int | bytes] = {_bytes(name): value for name, value in native.items()}
+    properties.update({_bytes(name): _bytes(value) for name, value in user.items()})
+    return properties
