@@ -67,6 +67,8 @@ def parse(action: str, environ: "Mapping[str, str]") -> Request:
         volume = ""  # an administrator who runs verify by hand asks about the node, not about a disk
     else:
         volume = volume_name("VOL_NAME", _value(environ, "VOL_NAME"))
+    if action in ("create", "grow", "setinfo", "snapshot", "close") and volume.endswith(EXPORT_SUFFIX):
+        raise BadInput(f"VOL_NAME {volume!r} is the name of a snapshot for gnt-backup; {action} is not for it")
     request = Request(action, volume)
     needed = {name: _value(environ, name) for name in ACTIONS[action]}
     if "VOL_SIZE" in needed:
@@ -82,8 +84,6 @@ def parse(action: str, environ: "Mapping[str, str]") -> Request:
         request.size = mebibytes("VOL_SNAPSHOT_SIZE", needed["VOL_SNAPSHOT_SIZE"])
         if request.snapshot != volume + EXPORT_SUFFIX:
             raise BadInput(f"VOL_SNAPSHOT_NAME must be VOL_NAME + {EXPORT_SUFFIX!r}, not {request.snapshot!r}")
-    if action in ("create", "grow", "setinfo", "snapshot", "close") and volume.endswith(EXPORT_SUFFIX):
-        raise BadInput(f"VOL_NAME {volume!r} is the name of a snapshot for gnt-backup; {action} is not for it")
     if action in ("create", "verify"):
         request.parameters = _parameters(environ)
     return request
