@@ -22,7 +22,7 @@ check: .tox-bootstrap/made
 	$(TOX) run
 
 $(PARTS): .tox-bootstrap/made
-	$(TOX) run -e $@ -- $(ARGS)
+	$(TOX) run -e $@ $(if $(ARGS),-- $(ARGS))
 
 .tox-bootstrap/made: tests/tools/bootstrap
 	tests/tools/bootstrap
