@@ -22,7 +22,7 @@ def grow(request: Request, config: Config) -> None:
             raise Refused(f"disk {request.volume} has {now} MiB and cannot shrink to {request.new_size}")
         if copy.dataset.number("refreservation"):
             wanted = reservation.size(request.new_size, copy.dataset.number("recordsize"))
-            zfs.set_native(copy.name, "refreservation", str(wanted))
+            zfs.set_property(copy.name, "refreservation", str(wanted))
         image.grow(file, request.new_size)
         for loop in loopdev.on(file):
             loopdev.refresh(loop.path)

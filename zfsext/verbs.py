@@ -41,7 +41,7 @@ def grow(request: Request, config: Config) -> str:
 def setinfo(request: Request, config: Config) -> str:
     """Keep the name of the instance that the disk is of."""
     copy = ownership.openable(request.volume, places.find(request.volume, config).copies)
-    zfs.change(copy.name, {places.INSTANCE: request.instance})
+    zfs.set_property(copy.name, places.INSTANCE, request.instance)
     return ""
 
 

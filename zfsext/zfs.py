@@ -126,8 +126,8 @@ def snapshots(dataset: str) -> list[Snapshot]:
     return found
 
 
-def set_native(dataset: str, name: str, value: str) -> None:
-    """Set a native property of an existing dataset, which libzfs_core cannot."""
+def set_property(dataset: str, name: str, value: str) -> None:
+    """Set one property of an existing dataset, which libzfs_core cannot (a channel program sets only user ones)."""
     done = _command("set", f"{name}={value}", dataset)
     if done.returncode:
         full = "out of space" in done.stderr or "greater than available" in done.stderr
