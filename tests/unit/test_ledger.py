@@ -104,6 +104,11 @@ def test_joined_in_the_middle(ledger: Ledger) -> None:
     assert ledger.disk("vda").lives == [Life(BOOT, 9, 10)]
 
 
+def test_all_since_the_start_is_acknowledged_with_a_number(ledger: Ledger) -> None:
+    ledger.feed(found(0, BOOT) + wrote(3))
+    assert ledger.disk("vda").lives == [Life(BOOT, 1, 3)]
+
+
 def test_damaged_lines_acknowledge_nothing(ledger: Ledger) -> None:
     ledger.feed(wrote(1))
     ledger.feed(wrote(12).replace(b"12", b"22"))
@@ -198,6 +203,14 @@ def test_later_numbers_take_places(disk: Disk) -> None:
         disk.write(number)
     checked = check_image(disk.image, acknowledged(Life(BOOT, 1, 180)))
     assert (checked.count, checked.first, checked.last) == (63, 137, 199)
+
+
+def test_the_oldest_number_of_a_full_disk_is_missed(disk: Disk) -> None:
+    for number in range(21, 200):
+        disk.write(number)
+    disk.put(disk.place(137), bytes(BLOCK))
+    with pytest.raises(LostBlocks, match="1 blocks are lost: 137 "):
+        check_image(disk.image, acknowledged(Life(BOOT, 1, 180)))
 
 
 def test_an_older_number_is_a_loss(disk: Disk) -> None:
