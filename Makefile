@@ -28,7 +28,7 @@ $(PARTS): .tox-bootstrap/made
 	tests/tools/bootstrap
 	touch $@
 
-deb:
+deb: .tox-bootstrap/made
 	debian/build
 	lintian --allow-root --fail-on error,warning dist/*.changes
 
