@@ -28,6 +28,7 @@ JOBS = {
 
 
 def run(*command: str) -> str:
+    """Run a command that must succeed and return its output."""
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
 
@@ -60,6 +61,7 @@ def target(kind: str, recordsize: str) -> Iterator[str]:
 
 
 def fio(path: str, options: list[str]) -> dict[str, float]:
+    """Run one job on the path and return what it did, and what that cost the pool's disk."""
     command = ["fio", "--name=job", f"--filename={path}", "--direct=1", "--ioengine=libaio", "--randseed=1", *options]
     command += [f"--size={SIZE}", "--output-format=json", "--refill_buffers", "--buffer_compress_percentage=30"]
     if options[0] != "--rw=write":
@@ -73,6 +75,7 @@ def fio(path: str, options: list[str]) -> dict[str, float]:
 
 
 def main() -> None:
+    """Measure everything and print it."""
     with open("/sys/module/zfs/version", encoding="ascii") as file:
         raw: dict[str, object] = {"zfs": file.read().strip(), "uname": os.uname().release}
     for recordsize in ("16K", "64K", "128K"):

@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable
 
-from zfsext import attached, holders, image, loopdev, mounts, ownership, places
+from zfsext import attached, holders, image, loopdev, mounts, ownership, places, pool
 from zfsext.config import Config
 from zfsext.errors import Busy
 from zfsext.places import Copy
@@ -48,9 +48,10 @@ def detach(volume: str, config: Config) -> None:
 
     Needs no answer from ZFS: a device that stands keeps its dataset mounted. Raises Busy, naming the holder, if
     the device is in use; the dataset then stays as it is. Somebody who only looks into the directory is no
-    reason to fail.
+    reason to fail. Raises PoolUnavailable if what is written to the device cannot get to the pool.
     """
     for mount in mounts.of(places.names(volume, config)):
+        pool.require(pool.of(mount.source))
         _take_devices(image.path(mount.directory))
         if not _soon(lambda directory=mount.directory: mounts.unmount(directory)):  # type: ignore[misc]
             who = ", ".join(holders.of_dataset(mount.source)) or "somebody"

@@ -2,7 +2,7 @@
 
 import json
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,7 +39,9 @@ class Node:
     def refused(self, *command: str) -> str:
         """Run a command that must fail, and return all that it said."""
         done = self.call(*command)
-        assert done.returncode != 0, f"{self.name}: {' '.join(command)} should have failed: {done.stdout}\n{done.stderr}"
+        assert done.returncode != 0, (
+            f"{self.name}: {' '.join(command)} should have failed: {done.stdout}\n{done.stderr}"
+        )
         return done.stdout + done.stderr
 
     def left(self) -> dict[str, list[str]]:
@@ -136,11 +138,11 @@ def cluster(up: None) -> Cluster:  # noqa: ARG001
 
 
 @pytest.fixture
-def nothing_left(cluster: Cluster) -> Iterator[Callable[[], None]]:
+def nothing_left(cluster: Cluster) -> Callable[[], None]:
     """Give a check that every node is as it was at the beginning."""
     before = [node.left() for node in cluster.nodes]
 
     def check() -> None:
         assert [node.left() for node in cluster.nodes] == before
 
-    yield check
+    return check

@@ -1,1 +1,90 @@
-"""A real guest: what it was told is on disk is on disk, whatever happens to it."""
+"""A real guest under kvm: what it was told is on disk is on disk, whatever happens to it."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import ADD, TESTBED, Cluster, Node, testbed
+
+from tests.guest.ledger import Ledger
+
+pytestmark = [pytest.mark.cluster, pytest.mark.proof]
+GUEST = Path(__file__).resolve().parents[1] / "guest"
+VM = "guest1.example.com"
+ON_NODE = "/root/guest"
+CONSOLE = f"UNIX-CONNECT:/var/run/ganeti/kvm-hypervisor/ctrl/{VM}.serial,retry=600,interval=0.5"
+
+
+@pytest.fixture
+def kernel(cluster: Cluster, tmp_path: Path) -> str:
+    """Put the guest's initramfs and the checker on the node, and give kvm's options for them."""
+    node = cluster.master
+    release = node.run("uname", "-r")
+    modules = tmp_path / "modules"
+    modules.mkdir()
+    with subprocess.Popen(
+        [TESTBED, "run", node.name, "--", "tar", "c", "-C", f"/lib/modules/{release}", "."], stdout=subprocess.PIPE
+    ) as sent:
+        subprocess.run(["tar", "x", "-C", str(modules)], stdin=sent.stdout, check=True)
+    initrd = tmp_path / "guest.cpio.gz"
+    build = [str(GUEST / "build"), "--kernel-release", release, "--modules", str(modules), "--output", str(initrd)]
+    subprocess.run(build, check=True)
+    node.run("mkdir", "-p", ON_NODE)
+    testbed(
+        "copy",
+        node.name,
+        str(initrd),
+        *(str(GUEST / name) for name in ("check-disk", "ledger.py", "image.py")),
+        ON_NODE,
+    )
+    return (
+        f"kvm:kernel_path=/boot/vmlinuz-{release},initrd_path={ON_NODE}/guest.cpio.gz,kernel_args=quiet ledger.rate=5,"
+        "serial_console=true,serial_speed=115200,kvm_flag=disabled"
+    )
+
+
+def check_disk(node: Node, device: str, ledger: Ledger) -> None:
+    node.run(f"{ON_NODE}/check-disk", device, *(str(word) for word in ledger.disk("vda").arguments()))
+
+
+def test_a_guest_finds_every_block_of_its_ledger(
+    cluster: Cluster, kernel: str, nothing_left: Callable[[], None]
+) -> None:
+    """The guest writes, is stopped hard, its node loses power, and each time every block is there."""
+    node = cluster.master
+    disk = ("-t", "ext", "--disk", "0:size=64M,provider=zfsfile")
+    options = ("--hypervisor-parameters", kernel, "-B", "memory=96M,auto_balance=no", "-n", "node1.example.com")
+    cluster.gnt("gnt-instance", "add", *ADD, "--no-start", *disk, *options, VM)
+    volume = cluster.volume(VM)
+    ledger = Ledger()
+    with ledger.follow([TESTBED, "run", node.name, "--", "socat", "-u", CONSOLE, "-"]):
+        cluster.gnt("gnt-instance", "start", VM)
+        ledger.wait_for("vda", 20, timeout=600)
+
+        known = len(ledger.boots)
+        node.run("pkill", "-9", "-f", "qemu-system-x86_64")
+        cluster.gnt("gnt-instance", "reboot", "--type=full", VM)
+        boot = ledger.wait_boot(known, timeout=600)
+        ledger.wait_found("vda", boot, timeout=600)
+        ledger.wait_more("vda", 20, timeout=600)
+
+        cluster.gnt("gnt-instance", "grow-disk", VM, "0", "64M")
+        ledger.wait_more("vda", 5, timeout=600)
+
+        known = len(ledger.boots)
+        testbed("kill", node.name)
+        testbed("start", node.name)
+        if cluster.status(VM) != "running":  # else the watcher was quicker
+            cluster.gnt("gnt-instance", "start", VM)
+        boot = ledger.wait_boot(known, timeout=600)
+        ledger.wait_found("vda", boot, timeout=600)
+        ledger.wait_more("vda", 5, timeout=600)
+
+        cluster.gnt("gnt-instance", "shutdown", VM)
+        ledger.wait_powered_off(boot, timeout=120)
+    assert not ledger.troubles
+    cluster.gnt("gnt-instance", "activate-disks", VM)
+    check_disk(node, node.loops()[volume], ledger)
+    cluster.gnt("gnt-instance", "remove", "-f", VM)
+    nothing_left()

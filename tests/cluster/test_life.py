@@ -10,7 +10,7 @@ WEB = "web1.example.com"
 
 
 def test_a_vm_lives_on_zfs(cluster: Cluster, nothing_left: Callable[[], None]) -> None:
-    """Add with two disks of different parameters, start, stop, reboot, info and verify, grow, a node's reboot, remove."""
+    """Add with two disks of different parameters, start, stop, reboot, info, verify, grow, a node's reboot, remove."""
     node = cluster.master
     cluster.add(
         WEB,

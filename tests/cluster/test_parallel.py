@@ -13,7 +13,10 @@ NAMES = [f"vm{number}.example.com" for number in range(3)]
 def all_at_once(*commands: tuple[str, ...]) -> None:
     running = [
         subprocess.Popen(
-            [TESTBED, "run", "node1", "--", *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            [TESTBED, "run", "node1", "--", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         for command in commands
     ]
@@ -31,7 +34,9 @@ def test_three_vms_are_made_started_and_removed_together(cluster: Cluster, nothi
     assert set(devices) == volumes
     assert len(set(devices.values())) == 3
     assert "/dev/loop0" in devices.values()
-    all_at_once(*(("gnt-instance", "info", name) for name in NAMES), *(("gnt-instance", "info", name) for name in NAMES))
+    all_at_once(
+        *(("gnt-instance", "info", name) for name in NAMES), *(("gnt-instance", "info", name) for name in NAMES)
+    )
     assert cluster.master.loops() == devices
     all_at_once(*(("gnt-instance", "remove", "-f", name) for name in NAMES))
     nothing_left()

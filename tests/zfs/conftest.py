@@ -37,7 +37,9 @@ class Done:
 
 def start(action: str, volume: str, variables: Mapping[str, str]) -> "subprocess.Popen[str]":
     """Start a script the way noded does: own directory, umask 077, no input, nothing inherited."""
-    environ = ENVIRONMENT | {"VOL_NAME": volume, "EXTP_PROVIDER": "zfsfile", "EXTP_ACCESS": "kernelspace"} | variables
+    environ = (
+        ENVIRONMENT | {"VOL_NAME": volume, "EXTP_PROVIDER": "zfsfile", "EXTP_ACCESS": "kernelspace"} | dict(variables)
+    )
     reader, writer = os.pipe()
     os.close(writer)
     with os.fdopen(reader) as nothing:

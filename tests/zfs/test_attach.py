@@ -145,7 +145,7 @@ def test_a_warm_attach_forks_nothing_and_asks_zfs_nothing(disk: Disk, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    "environ", [{}, {"PATH": ""}, {"HOME": "/nonexistent", "LC_ALL": "xx_YY", "PYTHONPATH": "/tmp"}]
+    "environ", [{}, {"PATH": ""}, {"HOME": "/nonexistent", "LC_ALL": "xx_YY", "PYTHONPATH": "/nonexistent"}]
 )
 def test_attach_does_not_depend_on_its_environment(disk: Disk, environ: dict[str, str]) -> None:
     done = subprocess.run(
