@@ -31,7 +31,7 @@ def create(request: Request, config: Config) -> None:
         else:
             return
     refreservation = reservation.size(request.size, wanted.recordsize) if wanted.thick else 0
-    available = found.parents[standby(wanted.parent)].number("available")
+    available = found.parent(standby(wanted.parent)).number("available")
     if refreservation > available:
         raise NoSpace(
             f"a thick disk of {request.size} MiB sets {refreservation // MIB + 1} MiB aside, and {wanted.parent} "

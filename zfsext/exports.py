@@ -15,7 +15,7 @@ def snapshot(request: Request, config: Config) -> None:
     One that an interrupted export left behind is replaced. Raises Busy if that one is still in use.
     """
     copy = ownership.openable(request.volume, places.find(request.volume, config).copies)
-    removal.remove(request.snapshot, config)
+    removal.remove_export(request.volume, config)
     for device in _devices(copy):
         loopdev.flush(device)
     name = f"{copy.name}@{SNAPSHOT}"

@@ -63,13 +63,19 @@ class Copy:
 
 
 class Found:
-    """What this node has of a volume: its copies, and the parents by name, with their properties."""
+    """What this node has of a volume: its copies, and the parents that there are, by name, with their properties."""
 
     __slots__ = ("copies", "parents")
 
     def __init__(self, copies: list[Copy], parents: dict[str, zfs.Dataset]) -> None:
         self.copies = copies
         self.parents = parents
+
+    def parent(self, name: str) -> zfs.Dataset:
+        """Return a parent. Raises SystemRefused, with the command that makes it, if it does not exist."""
+        if name not in self.parents:
+            raise SystemRefused(f"{name} does not exist on this node: {how_to_make(name)}")
+        return self.parents[name]
 
 
 def live_name(parent: str, volume: str) -> str:
@@ -114,34 +120,30 @@ def pools(parents: Iterable[str]) -> list[str]:
 def find(volume: str, config: Config, everywhere: bool = True) -> Found:
     """Return what this node has of the volume, in all parents.
 
-    everywhere means that the answer must be complete, so that each pool has to work; without it, a live copy that
-    is found in a working pool is enough. Raises PoolUnavailable, or SystemRefused if a parent is missing.
+    everywhere means that the answer must be complete, so each pool has to work and each parent to be there; without
+    it that is asked only if no live copy is found. Raises PoolUnavailable or SystemRefused where it is not so.
     """
-    parents = config.live if everywhere else [parent for parent in config.live if pool.works(pool.of(parent))]
-    for name in pools(parents):
-        pool.require(name)
-    found = _find(volume, parents)
-    if not any(copy.live for copy in found.copies):
-        for name in pools(config.live):
-            pool.require(name)
+    found = _find(volume, [parent for parent in config.live if pool.works(pool.of(parent))])
+    if everywhere or not any(copy.live for copy in found.copies):
+        for parent in config.live:
+            pool.require(pool.of(parent))
+            found.parent(parent)
+            found.parent(standby(parent))
     return found
 
 
 def _find(volume: str, parents: list[str]) -> Found:
     if not parents:
         return Found([], {})
-    wanted = [name for parent in parents for name in (parent, standby(parent))]
+    both = [name for parent in parents for name in (parent, standby(parent))]
     places = {}
     for parent in parents:
         places[live_name(parent, volume)] = (parent, True)
         places[standby_name(parent, volume)] = (parent, False)
         places[new_name(parent, volume)] = (parent, False)
-    datasets = zfs.read([*wanted, *places], PROPERTIES)
-    for name in wanted:
-        if name not in datasets:
-            raise SystemRefused(f"{name} does not exist on this node: {how_to_make(name)}")
+    datasets = zfs.read([*both, *places], PROPERTIES)
     copies = [Copy(parent, datasets[name], live) for name, (parent, live) in places.items() if name in datasets]
-    return Found(copies, {name: datasets[name] for name in wanted})
+    return Found(copies, {name: datasets[name] for name in both if name in datasets})
 
 
 def how_to_make(parent: str) -> str:

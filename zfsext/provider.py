@@ -76,6 +76,9 @@ def _cold(request: "Request") -> str:
 
     def work() -> str:
         with lock:
-            return verbs.VERBS[request.action](request, settings)
+            said = verbs.VERBS[request.action](request, settings)
+            if request.action == "remove":
+                lock.forget()
+        return said
 
     return guard.run(work, working, f"{request.action} of {request.volume}")

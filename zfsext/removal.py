@@ -4,6 +4,7 @@ from zfsext import attachment, ownership, places, zfs
 from zfsext.config import Config
 from zfsext.contract import EXPORT_SUFFIX
 from zfsext.errors import AlreadyThere, Busy, Refused
+from zfsext.lock import VolumeLock
 from zfsext.places import Copy
 
 
@@ -24,9 +25,17 @@ def remove(volume: str, config: Config) -> None:
     for copy in found.copies:
         _check(copy, volume)
     if any(copy.live for copy in found.copies):
-        remove(volume + EXPORT_SUFFIX, config)
+        remove_export(volume, config)
     for copy in found.copies:
         destroy(copy)
+
+
+def remove_export(volume: str, config: Config) -> None:
+    """Remove the clone that an export of the volume left, if there is one; raises as remove does."""
+    export = volume + EXPORT_SUFFIX
+    with VolumeLock(export, f"remove for {volume}") as lock:
+        remove(export, config)
+        lock.forget()
 
 
 def destroy(copy: Copy) -> None:

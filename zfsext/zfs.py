@@ -237,7 +237,7 @@ def _translated(error: Any, doing: str) -> ZfsextError:
     parts = [part for part in getattr(error, "errors", None) or [error] if getattr(part, "errno", None)]
     codes = {part.errno for part in parts}
     kind = KINDS.get(codes.pop(), SystemRefused) if len(codes) == 1 else SystemRefused
-    words = "; ".join(f"{_text(part.name)}: {_reason(part)}" for part in parts)
+    words = "; ".join(f"{_text(getattr(part, 'name', ''))}: {_reason(part)}" for part in parts)
     return kind(f"{doing}: {words or error}")
 
 

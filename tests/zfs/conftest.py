@@ -137,7 +137,7 @@ def mounts() -> set[str]:
 
 def left() -> dict[str, set[str]]:
     """Return everything that a disk is made of, on this node."""
-    notes = {name for name in os.listdir(RUN) if not name.endswith(".lock")} if os.path.isdir(RUN) else set()
+    notes = set(os.listdir(RUN)) if os.path.isdir(RUN) else set()
     directories = {entry for root in (PARENT, STANDBY) if os.path.isdir(f"/{root}") for entry in os.listdir(f"/{root}")}
     return {"datasets": datasets(), "loops": loops(), "mounts": mounts(), "notes": notes, "directories": directories}
 
