@@ -2,7 +2,19 @@
 
 import os
 
-from zfsext import attachment, image, loopdev, mounts, ownership, parameters, places, removal, reservation, zfs
+from zfsext import (
+    attachment,
+    image,
+    loopdev,
+    mounts,
+    ownership,
+    parameters,
+    places,
+    properties,
+    removal,
+    reservation,
+    zfs,
+)
 from zfsext.config import Config, standby
 from zfsext.contract import Request
 from zfsext.errors import AlreadyThere, NoSpace, ZfsextError
@@ -10,8 +22,6 @@ from zfsext.parameters import Parameters
 from zfsext.places import Copy
 
 MIB = 1 << 20
-CANMOUNT_NOAUTO = 2
-DIRECT_DISABLED = 0
 
 
 def create(request: Request, config: Config) -> None:
@@ -38,13 +48,13 @@ def create(request: Request, config: Config) -> None:
             f"has {available // MIB} MiB: make room, or use reservation=thin"
         )
     new = places.new_name(wanted.parent, request.volume)
-    zfs.create(new, _native(wanted, refreservation), {places.STATE: ownership.CREATING})
+    zfs.create(new, _native(wanted, refreservation), {properties.STATE: ownership.CREATING})
     try:
         directory = places.private_directory(new)
         mounts.mount(new, directory)
         image.create(directory, request.size)
         mounts.unmount(directory)
-        zfs.change(new, {places.STATE: ownership.OWNER}, inherit=["readonly"])
+        zfs.change(new, {properties.STATE: ownership.OWNER}, inherit=["readonly"])
         zfs.rename(new, places.live_name(wanted.parent, request.volume))
     except (ZfsextError, OSError):
         mounts.unmount(places.private_directory(new))
@@ -53,13 +63,11 @@ def create(request: Request, config: Config) -> None:
 
 
 def _native(wanted: Parameters, refreservation: int) -> dict[str, int]:
-    native = {"canmount": CANMOUNT_NOAUTO, "readonly": 0, "recordsize": wanted.recordsize}
+    native = properties.native(wanted.recordsize)
     if wanted.compression is not None:
         native["compression"] = wanted.compression
     if refreservation:
         native["refreservation"] = refreservation
-    if zfs.release() >= (2, 3):  # unaligned O_DIRECT fails there (openzfs #17027), and 2.1 does not know the property
-        native["direct"] = DIRECT_DISABLED
     return native
 
 

@@ -1,12 +1,8 @@
 """What gnt-backup reads: a clone of the disk as it is now, which Ganeti treats as a volume of its own."""
 
-from zfsext import image, loopdev, mounts, ownership, places, removal, zfs
+from zfsext import image, loopdev, mounts, ownership, places, properties, removal, zfs
 from zfsext.config import Config
 from zfsext.contract import Request
-
-#: The snapshot's name; there is one at a time, and no snapshot tool makes or prunes such a name.
-SNAPSHOT = "zfsext-export"
-CANMOUNT_NOAUTO = 2
 
 
 def snapshot(request: Request, config: Config) -> None:
@@ -18,12 +14,12 @@ def snapshot(request: Request, config: Config) -> None:
     removal.remove_export(request.volume, config)
     for device in _devices(copy):
         loopdev.flush(device)
-    name = f"{copy.name}@{SNAPSHOT}"
+    name = f"{copy.name}@{places.EXPORT_SNAPSHOT}"
     zfs.destroy_snapshots([name])  # left by an export that was interrupted before it cloned
     zfs.take_snapshots([name])
-    native = {"canmount": CANMOUNT_NOAUTO, "readonly": 0, "recordsize": copy.dataset.number("recordsize")}
+    native = properties.native(copy.dataset.number("recordsize"))
     clone = places.standby_name(copy.parent, request.snapshot)
-    zfs.clone(name, clone, native, {places.STATE: ownership.EXPORT})
+    zfs.clone(name, clone, native, {properties.STATE: ownership.EXPORT})
 
 
 def _devices(copy: places.Copy) -> list[str]:

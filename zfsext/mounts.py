@@ -49,13 +49,9 @@ def of(datasets: list[str]) -> list[Mount]:
     return [mount for mount in table() if mount.kind == "zfs" and mount.source in datasets]
 
 
-def dataset_at(directory: str) -> str | None:
-    """Return the dataset whose files one sees in the directory; None if it is no mounted dataset's root."""
-    device = os.stat(directory).st_dev
-    for mount in reversed(table()):
-        if mount.directory == directory:
-            return mount.source if mount.kind == "zfs" and mount.device == device else None
-    return None
+def at(directory: str) -> Mount | None:
+    """Return the mount whose files one sees in the directory; None if nothing is mounted just there."""
+    return next((mount for mount in reversed(table()) if mount.directory == directory), None)
 
 
 def mount(dataset: str, directory: str) -> None:
@@ -65,11 +61,14 @@ def mount(dataset: str, directory: str) -> None:
     and SystemRefused if the kernel will not mount.
     """
     os.makedirs(directory, mode=0o755, exist_ok=True)
-    there = dataset_at(directory)
-    if there == dataset:
+    there = at(directory)
+    if there is not None and (there.kind, there.source) == ("zfs", dataset):
         return
     if there is not None:
-        raise Busy(f"{directory} should be the place of {dataset}, but {there} is mounted there: 'zfs unmount {there}'")
+        raise Busy(
+            f"{directory} should be the place of {dataset}, but {there.source} ({there.kind}) is mounted there: "
+            f"'umount {directory}'"
+        )
     if os.listdir(directory):
         raise Busy(
             f"{directory} should be the place of {dataset}, but that is not mounted and the directory is not empty: "
@@ -80,7 +79,8 @@ def mount(dataset: str, directory: str) -> None:
         code = ctypes.get_errno()
         hint = f"; 'zfs load-key {dataset}' if it is encrypted" if code in (errno.EACCES, errno.EPERM) else ""
         raise SystemRefused(f"{dataset} could not be mounted on {directory}: {os.strerror(code)}{hint}")
-    if dataset_at(directory) != dataset:
+    there = at(directory)
+    if there is None or there.source != dataset or there.device != os.stat(directory).st_dev:
         raise SystemRefused(f"{directory} does not show {dataset}, though it was mounted there: 'findmnt {directory}'")
 
 

@@ -5,7 +5,8 @@ counts, so neither a clone nor a copy that was sent with its properties is ever 
 """
 
 from zfsext.errors import NotHere, Refused
-from zfsext.places import STATE, Copy, is_export
+from zfsext.places import Copy, is_export
+from zfsext.properties import STATE
 
 CREATING, OWNER, EXPORT = "creating", "owner", "export"
 

@@ -13,9 +13,10 @@ from zfsext.config import Config, standby
 from zfsext.contract import EXPORT_SUFFIX, NEW_SUFFIX
 from zfsext.errors import Refused, SystemRefused
 from zfsext.lock import run_directory
+from zfsext.properties import STATE
 
-STATE = "zfsext:state"
-INSTANCE = "zfsext:instance"
+#: The snapshot that an export is a clone of. There is one at a time, and no snapshot tool makes or prunes its like.
+EXPORT_SNAPSHOT = "zfsext-export"
 
 PROPERTIES = ("type", "mountpoint", "recordsize", "readonly", "refreservation", "available", "origin", STATE)
 
@@ -41,10 +42,9 @@ class Copy:
         return self.dataset.local(STATE)
 
     @property
-    def origin(self) -> str | None:
-        """The snapshot that it is a clone of, if it is one."""
-        origin = self.dataset["origin"]
-        return None if origin in ("", "-") else origin
+    def origin(self) -> str:
+        """The snapshot that it is a clone of; '-' if it is none."""
+        return self.dataset["origin"]
 
     def directory(self) -> str:
         """Return where it is to be mounted: a live copy where its property says, any other in private.

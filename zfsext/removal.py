@@ -1,6 +1,6 @@
 """The end of a disk: its device, its snapshots, its dataset; nothing that is not its own."""
 
-from zfsext import attachment, ownership, places, zfs
+from zfsext import attachment, ownership, places, properties, zfs
 from zfsext.config import Config
 from zfsext.contract import EXPORT_SUFFIX
 from zfsext.errors import AlreadyThere, Busy, Refused
@@ -18,13 +18,12 @@ def remove(volume: str, config: Config) -> None:
     for copy in found.copies:
         if not _ours(copy, volume):
             raise Refused(
-                f"{copy.name} is not a disk that zfsext made here ({places.STATE} is not what it would be), so it was "
-                f"left alone: look into it, and 'zfs destroy' it yourself"
+                f"{copy.name} is not a disk that zfsext made here ({properties.STATE} is not what it would be), so it "
+                f"was left alone: look into it, and 'zfs destroy' it yourself"
             )
     attachment.detach(volume, config)
-    for copy in found.copies:
-        _check(copy, volume)
-    if any(copy.live for copy in found.copies):
+    snapshots = [snapshot for copy in found.copies for snapshot in _removable(copy, volume)]
+    if any(snapshot.clones for snapshot in snapshots):
         remove_export(volume, config)
     for copy in found.copies:
         destroy(copy)
@@ -46,11 +45,11 @@ def destroy(copy: Copy) -> None:
         zfs.destroy(copy.name)
     except AlreadyThere as error:
         raise Busy(f"{copy.name} was not destroyed: there are datasets below it, 'zfs list -r {copy.name}'") from error
-    if copy.origin:
+    if copy.state == ownership.EXPORT and copy.origin.endswith(f"@{places.EXPORT_SNAPSHOT}"):
         zfs.destroy_snapshots([copy.origin])
 
 
-def _check(copy: Copy, volume: str) -> None:
+def _removable(copy: Copy, volume: str) -> list[zfs.Snapshot]:
     attachment.unmounted(copy)
     snapshots = zfs.snapshots(copy.name)
     export = places.standby_name(copy.parent, volume + EXPORT_SUFFIX)
@@ -68,6 +67,7 @@ def _check(copy: Copy, volume: str) -> None:
             f"disk {volume} was not removed: {'; '.join(reasons)}. 'zfs release' the holds, 'zfs promote' or destroy "
             "the clones, and try again"
         )
+    return snapshots
 
 
 def _ours(copy: Copy, volume: str) -> bool:

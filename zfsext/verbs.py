@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 
-from zfsext import attachment, creation, exports, growth, node, ownership, parameters, places, removal, zfs
+from zfsext import attachment, creation, exports, growth, node, ownership, parameters, places, properties, removal, zfs
 from zfsext.config import Config
 from zfsext.contract import Request
 from zfsext.errors import Refused, SystemRefused
@@ -41,7 +41,7 @@ def grow(request: Request, config: Config) -> str:
 def setinfo(request: Request, config: Config) -> str:
     """Keep the name of the instance that the disk is of."""
     copy = ownership.openable(request.volume, places.find(request.volume, config).copies)
-    zfs.set_property(copy.name, places.INSTANCE, request.instance)
+    zfs.set_property(copy.name, properties.INSTANCE, request.instance)
     return ""
 
 
