@@ -59,11 +59,11 @@ def detach(volume: str, config: Config) -> None:
     attached.forget(volume)
 
 
-def unmounted(copy: Copy) -> None:
-    """See to it that the copy is nowhere mounted. Raises Busy, naming who keeps it."""
-    for mount in mounts.of([copy.name]):
+def unmounted(dataset: str) -> None:
+    """See to it that the dataset is nowhere mounted. Raises Busy, naming who keeps it."""
+    for mount in mounts.of([dataset]):
         if not _soon(lambda directory=mount.directory: mounts.unmount(directory)):  # type: ignore[misc]
-            raise Busy(f"{copy.name} is in use by {', '.join(holders.of_dataset(copy.name)) or 'somebody'}")
+            raise Busy(f"{dataset} is in use by {', '.join(holders.of_dataset(dataset)) or 'somebody'}")
 
 
 def _take_devices(path: str) -> None:

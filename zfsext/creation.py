@@ -53,12 +53,12 @@ def create(request: Request, config: Config) -> None:
         directory = places.private_directory(new)
         mounts.mount(new, directory)
         image.create(directory, request.size)
-        mounts.unmount(directory)
+        attachment.unmounted(new)
+        mounts.remove_directory(directory)
         zfs.change(new, {properties.STATE: ownership.OWNER}, inherit=["readonly"])
         zfs.rename(new, places.live_name(wanted.parent, request.volume))
     except (ZfsextError, OSError):
-        mounts.unmount(places.private_directory(new))
-        zfs.destroy(new)
+        removal.destroy(Copy(wanted.parent, zfs.read([new], places.PROPERTIES)[new], live=False))
         raise
 
 

@@ -85,7 +85,7 @@ def mount(dataset: str, directory: str) -> None:
 
 
 def unmount(directory: str) -> bool:
-    """Unmount what is on the directory and remove the empty directory; tell whether that was done.
+    """Unmount what is on the directory, and tell whether that was done.
 
     False means that somebody has a file or his working directory in there.
     """
@@ -95,12 +95,20 @@ def unmount(directory: str) -> bool:
             return False
         if code != errno.EINVAL:  # EINVAL: nothing is mounted there
             raise SystemRefused(f"{directory} could not be unmounted: {os.strerror(code)}")
+    return True
+
+
+def remove_directory(directory: str) -> None:
+    """Remove a mount point that is empty; anything else is left as it is.
+
+    Only once its dataset is gone: in other mount namespaces the kernel would detach what is mounted there, as
+    MNT_DETACH does (fs/namei.c: vfs_rmdir, detach_mounts).
+    """
     try:
         os.rmdir(directory)
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EBUSY):
             raise
-    return True
 
 
 def _plain(field: str) -> str:

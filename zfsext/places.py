@@ -46,14 +46,14 @@ class Copy:
         """The snapshot that it is a clone of; '-' if it is none."""
         return self.dataset["origin"]
 
-    def directory(self) -> str:
-        """Return where it is to be mounted: a live copy where its property says, any other in private.
+    @property
+    def mountpoint(self) -> str:
+        """Where it is to be mounted: a live copy where its property says (if that is a path), any other in private."""
+        return self.dataset["mountpoint"] if self.live else private_directory(self.name)
 
-        Raises Refused if the administrator gave the parent no place.
-        """
-        if not self.live:
-            return private_directory(self.name)
-        directory = self.dataset["mountpoint"]
+    def directory(self) -> str:
+        """Return where it is to be mounted. Raises Refused if the administrator gave the parent no place."""
+        directory = self.mountpoint
         if not directory.startswith("/"):
             raise Refused(
                 f"{self.name} has mountpoint={directory}, so its image has no path: "

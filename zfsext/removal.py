@@ -1,6 +1,6 @@
 """The end of a disk: its device, its snapshots, its dataset; nothing that is not its own."""
 
-from zfsext import attachment, ownership, places, properties, zfs
+from zfsext import attachment, holders, mounts, ownership, places, properties, zfs
 from zfsext.config import Config
 from zfsext.contract import EXPORT_SUFFIX
 from zfsext.errors import AlreadyThere, Busy, Refused
@@ -39,18 +39,22 @@ def remove_export(volume: str, config: Config) -> None:
 
 def destroy(copy: Copy) -> None:
     """Destroy one copy of a volume, whose device is gone, with its snapshots and, if it is an export, its origin."""
-    attachment.unmounted(copy)
+    attachment.unmounted(copy.name)
     zfs.destroy_snapshots([snapshot.name for snapshot in zfs.snapshots(copy.name)])
     try:
         zfs.destroy(copy.name)
     except AlreadyThere as error:
         raise Busy(f"{copy.name} was not destroyed: there are datasets below it, 'zfs list -r {copy.name}'") from error
+    except Busy as error:
+        raise Busy(f"{copy.name} was not destroyed: {', '.join(holders.of_dataset(copy.name)) or error}") from error
+    if copy.mountpoint.startswith("/"):
+        mounts.remove_directory(copy.mountpoint)
     if copy.state == ownership.EXPORT and copy.origin.endswith(f"@{places.EXPORT_SNAPSHOT}"):
         zfs.destroy_snapshots([copy.origin])
 
 
 def _removable(copy: Copy, volume: str) -> list[zfs.Snapshot]:
-    attachment.unmounted(copy)
+    attachment.unmounted(copy.name)
     snapshots = zfs.snapshots(copy.name)
     export = places.standby_name(copy.parent, volume + EXPORT_SUFFIX)
     reasons = [
