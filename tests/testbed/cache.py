@@ -46,7 +46,7 @@ def entry(name: str, build: Callable[[Path], None]) -> Path:
     """
     place = CACHE / name
     CACHE.mkdir(parents=True, exist_ok=True)
-    with (CACHE / f"{name}.lock").open("w") as lock:
+    with (CACHE / f".{name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not place.is_dir():
             making = CACHE / f"{name}.new"

@@ -67,10 +67,9 @@ class Testbed:
                 machine.load(snapshot)
                 machine.go_on()
             self.connections[node].wait(60)
-            cluster.set_clock(self.connections[node])
+            cluster.wait(self.connections[node], self.nodes)
 
         self.each(back)
-        self.each(lambda node: cluster.wait(self.connections[node], self.nodes))
 
     def boot(self, node: Node) -> None:
         """Power NODE on; returns when ssh answers."""

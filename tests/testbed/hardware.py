@@ -13,12 +13,16 @@ from settings import CPUS, MEMORY_MIB, Node
 
 QEMU = "qemu-system-x86_64"
 
+CPU = "max,erms=off,fsrm=off,la57=off"
+"""Without the fast string instructions: the emulator does them byte by byte, and a kernel that believes in them
+clears each page with one (a boot takes half the time without)."""
+
 DISKS = {"root": None, "pool": 16, "lvm": 24}
 """A node's disks in their order (vda, vdb, vdc), each with its size in GiB; the first stands on the image."""
 
 KERNEL = (
     "root=/dev/vda rw rootfstype=ext4 fsck.mode=skip console=ttyS0 loglevel=4 net.ifnames=0 mitigations=off "
-    "tsc=reliable clocksource=tsc no_timer_check nowatchdog audit=0 apparmor=0 random.trust_cpu=on"
+    "tsc=reliable clocksource=tsc no_timer_check nowatchdog audit=0 lsm=capability random.trust_cpu=on"
 )
 
 
@@ -44,7 +48,7 @@ def qemu(node: Node, image: Image, taps: tuple[str, str], monitor: Path, pidfile
     argv = [
         QEMU, "-name", node.fqdn, "-nodefaults", "-no-user-config", "-display", "none", "-daemonize",
         # The emulator always: /dev/kvm may be there and hang.
-        "-accel", "tcg,thread=multi,tb-size=512", "-machine", "pc,usb=off,vmport=off", "-cpu", "max",
+        "-accel", "tcg,thread=multi,tb-size=512", "-machine", "pc,usb=off,vmport=off", "-cpu", CPU,
         "-smp", str(CPUS), "-m", str(MEMORY_MIB), "-rtc", "base=utc,clock=host",
         "-device", "virtio-rng-pci",
         "-chardev", f"file,id=console,path={node.console},append=on", "-serial", "chardev:console",

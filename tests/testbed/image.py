@@ -1,4 +1,4 @@
-"""The quick half of a node: configuration, key and initramfs on top of the root file system, as a disk image.
+"""The quick half of a node: configuration and key on top of the root file system, as a disk image.
 
 The image is the read-only ground under every node's root disk; what makes a node that very node comes
 on the kernel's command line.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cache
+import initrd
 import rootfs
 from progress import command, step
 from settings import HERE
@@ -26,6 +27,9 @@ MASKED = [
     "systemd-timesyncd.service", "systemd-update-utmp.service", "systemd-update-utmp-runlevel.service",
     "systemd-pcrphase.service", "systemd-pcrphase-sysinit.service", "getty@tty1.service",
     "serial-getty@ttyS0.service", "keyboard-setup.service", "console-setup.service",
+    "systemd-sysusers.service", "systemd-network-generator.service", "systemd-binfmt.service",
+    "systemd-random-seed.service", "systemd-logind.service", "modprobe@drm.service",
+    "modprobe@efi_pstore.service", "modprobe@fuse.service",
 ]
 """What would act on pools or instances by itself (cron carries the tools' jobs and Ganeti's watcher: tests
 call them by hand), or only costs time in an emulator."""
@@ -63,7 +67,7 @@ class Image:
 
 def key(release: str) -> str:
     """The name of what image() would give."""
-    return cache.digest(rootfs.key(release), cache.sources("image.py", "node"))
+    return cache.digest(rootfs.key(release), cache.sources("image.py", "initrd.py", "node"))
 
 
 def image(release: str) -> Image:
@@ -86,7 +90,7 @@ def _build(release: str, place: Path) -> None:
             _configure(root, place / "key.pub", log)
             kernel = rootfs.kernel_release(root)
             shutil.copyfile(root / f"boot/vmlinuz-{kernel}", place / "vmlinuz")
-            shutil.copyfile(root / f"boot/initrd.img-{kernel}", place / "initrd")
+            initrd.write(root, kernel, place / "initrd")
             command(["mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=1,root_owner=0:0", "-d", root,
                      place / "disk.img", f"{DISK_GIB}G"], log)
         finally:
@@ -106,4 +110,3 @@ def _configure(root: Path, public_key: Path, log: Path) -> None:
     (root / "srv/ganeti/file-storage").mkdir(mode=0o750, parents=True)
     command(["systemctl", f"--root={root}", "mask", *MASKED], log)
     command(["systemctl", f"--root={root}", "enable", *ENABLED], log)
-    command(["chroot", root, "update-initramfs", "-u", "-k", rootfs.kernel_release(root)], log)

@@ -67,7 +67,6 @@ def up(release: str, count: int) -> None:
 def _power_on_again(testbed: Testbed) -> None:
     dead = [node for node in testbed.nodes if testbed.machines[node].pid() is None]
     testbed.each(testbed.boot, dead)
-    testbed.each(lambda node: cluster.set_clock(testbed.connections[node]))
     testbed.each(lambda node: cluster.wait(testbed.connections[node], testbed.nodes))
 
 
