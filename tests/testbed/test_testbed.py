@@ -102,7 +102,7 @@ def test_export_and_import_copy_the_disk() -> None:
     on("node1", "gnt-backup", "export", "-n", "node2.example.com", "--noshutdown", instance)
     on("node1", "gnt-instance", "remove", "-f", instance)
     on("node1", "gnt-backup", "import", "-t", "file", "--src-node", "node2.example.com", "--no-ip-check",
-       "--no-name-check", "-n", "node1.example.com", "--src-dir", f"/srv/ganeti/export/{instance}", instance)
+       "--no-name-check", "-n", "node1.example.com", instance)
     image = on("node1", "sh", "-c", "echo /srv/ganeti/file-storage/*/*").strip()
     assert on("node1", "sha256sum", image).split()[0] == digest
 
