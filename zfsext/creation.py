@@ -1,6 +1,7 @@
 """A new disk: made under a temporary name, and renamed to its own when it is complete."""
 
 import os
+from collections.abc import Mapping
 
 from zfsext import (
     attachment,
@@ -40,15 +41,15 @@ def create(request: Request, config: Config) -> None:
             raise AlreadyThere(_why_not(copy, request.volume))
         else:
             return
-    refreservation = reservation.size(request.size, wanted.recordsize) if wanted.thick else 0
+    reserved = reservation.properties(request.size, wanted.recordsize) if wanted.thick else {}
     available = found.parent(standby(wanted.parent)).number("available")
-    if refreservation > available:
+    if wanted.thick and reserved["reservation"] > available:
         raise NoSpace(
-            f"a thick disk of {request.size} MiB sets {refreservation // MIB + 1} MiB aside, and {wanted.parent} "
+            f"a thick disk of {request.size} MiB sets {reserved['reservation'] // MIB + 1} MiB aside, and {wanted.parent} "
             f"has {available // MIB} MiB: make room, or use reservation=thin"
         )
     new = places.new_name(wanted.parent, request.volume)
-    zfs.create(new, _native(wanted, refreservation), {properties.STATE: ownership.CREATING})
+    zfs.create(new, _native(wanted, reserved), {properties.STATE: ownership.CREATING})
     try:
         directory = places.private_directory(new)
         mounts.mount(new, directory)
@@ -62,13 +63,11 @@ def create(request: Request, config: Config) -> None:
         raise
 
 
-def _native(wanted: Parameters, refreservation: int) -> dict[str, int]:
+def _native(wanted: Parameters, reserved: Mapping[str, int]) -> dict[str, int]:
     native = properties.native(wanted.recordsize)
     if wanted.compression is not None:
         native["compression"] = wanted.compression
-    if refreservation:
-        native["refreservation"] = refreservation
-    return native
+    return {**native, **reserved}
 
 
 def _unfinished(copy: Copy, volume: str) -> bool:

@@ -21,8 +21,9 @@ def grow(request: Request, config: Config) -> None:
         if request.new_size < now:
             raise Refused(f"disk {request.volume} has {now} MiB and cannot shrink to {request.new_size}")
         if copy.dataset.number("refreservation"):
-            wanted = reservation.size(request.new_size, copy.dataset.number("recordsize"))
-            zfs.set_property(copy.name, "refreservation", str(wanted))
+            wanted = reservation.properties(request.new_size, copy.dataset.number("recordsize"))
+            for name, value in wanted.items():
+                zfs.set_property(copy.name, name, str(value))
         image.grow(file, request.new_size)
         for loop in loopdev.on(file):
             loopdev.refresh(loop.path)

@@ -12,9 +12,17 @@ MIB = 1 << 20
 def test_it_is_more_than_the_data_and_not_much_more(mebibytes: int, recordsize: int) -> None:
     data = mebibytes * MIB
     blocks = data // recordsize
-    assert data + 2 * 128 * blocks < reservation.size(mebibytes, recordsize)
-    assert reservation.size(mebibytes, recordsize) <= data + 3 * 128 * blocks + 8 * MIB
+    assert data + 2 * 128 * blocks < reservation.data(mebibytes, recordsize)
+    assert reservation.data(mebibytes, recordsize) <= data + 3 * 128 * blocks + 8 * MIB
+
+
+@pytest.mark.parametrize("mebibytes", [1, 2048, 1 << 20])
+def test_a_write_waits_before_it_is_charged_to_the_pool(mebibytes: int) -> None:
+    wanted = reservation.properties(mebibytes, 65536)
+    assert list(wanted) == ["reservation", "refquota", "refreservation"], "ZFS refuses a refreservation above refquota"
+    assert wanted["refquota"] == wanted["refreservation"] >= reservation.data(mebibytes, 65536) + 96 * MIB
+    assert wanted["reservation"] >= wanted["refquota"] + 24 * 65536
 
 
 def test_a_size_that_is_no_multiple_of_recordsize_is_rounded_up() -> None:
-    assert reservation.size(1, 4 * MIB) >= 4 * MIB
+    assert reservation.data(1, 4 * MIB) >= 4 * MIB

@@ -56,5 +56,5 @@ def test_a_thick_disks_reservation_grows_first(disks: Callable[..., Disk]) -> No
     disk.grow(128)
     assert int(disk.property("refreservation")) > 128 * MIB
     too_much = int(run("zfs", "get", "-Hpo", "value", "available", "zfs")) // MIB + 10_000
-    assert "refreservation" in disk.refused("grow", VOL_SIZE="128", VOL_NEW_SIZE=str(too_much))
+    assert "reservation" in disk.refused("grow", VOL_SIZE="128", VOL_NEW_SIZE=str(too_much))
     assert size(disk.attach()) == 128
