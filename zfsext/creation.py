@@ -45,8 +45,8 @@ def create(request: Request, config: Config) -> None:
     available = found.parent(standby(wanted.parent)).number("available")
     if wanted.thick and reserved["reservation"] > available:
         raise NoSpace(
-            f"a thick disk of {request.size} MiB sets {reserved['reservation'] // MIB + 1} MiB aside, and {wanted.parent} "
-            f"has {available // MIB} MiB: make room, or use reservation=thin"
+            f"a thick disk of {request.size} MiB sets {reserved['reservation'] // MIB + 1} MiB aside, and "
+            f"{wanted.parent} has {available // MIB} MiB: make room, or use reservation=thin"
         )
     new = places.new_name(wanted.parent, request.volume)
     zfs.create(new, _native(wanted, reserved), {properties.STATE: ownership.CREATING})
