@@ -1,12 +1,9 @@
-"""Ganeti on the nodes: a pool and a volume group on each, one cluster over all, and whether it answers."""
+"""Ganeti on the nodes: a pool and a volume group on each, and one cluster over all."""
 
 from __future__ import annotations
 
-import json
-import time
-
 from progress import step
-from settings import CLUSTER, Node, TestbedError
+from settings import CLUSTER
 from ssh import Connection
 
 TEMPLATES = "ext,file,plain"
@@ -55,39 +52,3 @@ def join(master: Connection, joining: Connection) -> None:
 def quiesce(connection: Connection) -> None:
     """Nothing left to write, and no memory in use that need not be: ready to be frozen."""
     connection.call("sh", "-c", "sync; zpool sync; sync; echo 3 >/proc/sys/vm/drop_caches")
-
-
-_ASK = r"""
-date -u -s @$1 >/dev/null
-ss -Hltn 'sport = :1811' | grep -q . || { echo "noded does not listen" >&2; exit 1; }
-test "$(cat /var/lib/ganeti/ssconf_master_node)" = "$(hostname)" || exit 0
-printf '{"method": "QueryNodes", "args": [[], ["name"], false]}\003' |
-    socat -t30 - UNIX-CONNECT:/run/ganeti/socket/ganeti-query | tr -d '\003'
-"""
-"""One round trip: the clock, noded, and on the master luxid, whom gnt-node list would ask with the same words
-(but its start takes seconds in an emulator)."""
-
-
-def wait(connection: Connection, everybody: list[Node], seconds: float = 240) -> None:
-    """Give the node this machine's time and return when Ganeti answers there.
-
-    On the master that is the whole cluster's configuration, with EVERYBODY in it. A thawed node still has the
-    time of its freezing, and Ganeti compares clocks.
-    """
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            return _answers(connection, everybody)
-        except TestbedError as error:
-            if time.monotonic() > end:
-                raise TestbedError(f"Ganeti does not answer on {connection.node.name}: {error}") from error
-        time.sleep(0.5)
-
-
-def _answers(connection: Connection, everybody: list[Node]) -> None:
-    said = connection.call("sh", "-c", _ASK, "sh", f"{time.time():.2f}")
-    if said:
-        answer = json.loads(said)
-        missing = {node.fqdn for node in everybody} - {name for (name,) in answer["result"]}
-        if not answer["success"] or missing:
-            raise TestbedError(f"luxid says {said}")

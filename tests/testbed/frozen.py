@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import answers
 import cache
 import cluster
 import hardware
@@ -67,7 +68,7 @@ class Testbed:
                 machine.load(snapshot)
                 machine.go_on()
             self.connections[node].wait(60)
-            cluster.wait(self.connections[node], self.nodes)
+            answers.wait(self.connections[node], self.nodes)
 
         self.each(back)
 
@@ -125,7 +126,7 @@ def _freeze(release: str, count: int, making: Path) -> None:
     else:
         cluster.join(master, joining)
     for connection in testbed.connections.values():
-        cluster.wait(connection, testbed.nodes)
+        answers.wait(connection, testbed.nodes)
     with step(f"freezing {count} node{'s' if count > 1 else ''}"):
         testbed.save(READY)
         testbed.stop()

@@ -66,6 +66,12 @@ def heal(node: Node) -> None:
     _ip("link", "set", tap(node, CLUSTER), "master", CLUSTER)
 
 
+def is_joined(node: Node) -> bool:
+    """Whether NODE is on the cluster's bridge."""
+    (link,) = json.loads(_ip("-j", "link", "show", tap(node, CLUSTER)))
+    return bool(link.get("master") == CLUSTER)
+
+
 def remove() -> None:
     """Take all of it away."""
     if exists():

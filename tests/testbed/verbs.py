@@ -10,8 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import answers
 import cache
-import cluster
 import frozen
 import host
 import network
@@ -67,7 +67,7 @@ def up(release: str, count: int) -> None:
 def _power_on_again(testbed: Testbed) -> None:
     dead = [node for node in testbed.nodes if testbed.machines[node].pid() is None]
     testbed.each(testbed.boot, dead)
-    testbed.each(lambda node: cluster.wait(testbed.connections[node], testbed.nodes))
+    testbed.each(lambda node: answers.wait(testbed.connections[node], testbed.nodes))
 
 
 def _install(testbed: Testbed, now: state.State, wanted: str) -> None:
@@ -172,8 +172,15 @@ def start(name: str) -> None:
     machine, _, now = _reach(name)
     testbed = Testbed(Image(Path(now.image)), now.count)
     testbed.boot(machine.node)
+    joined = [node for node in testbed.nodes if testbed.machines[node].pid() and network.is_joined(node)]
+    voting = machine.node in joined and len(joined) * 2 > now.count
+    if not voting:
+        say("too few nodes are on and joined for Ganeti to have a master: only noded is waited for")
     with step(f"waiting for Ganeti on {machine.node.name}", machine.node.console):
-        cluster.wait(testbed.connections[machine.node], testbed.nodes)
+        answers.wait(testbed.connections[machine.node], testbed.nodes, voting)
+        if voting:
+            # The master among the others may have found no majority until now.
+            testbed.each(lambda node: answers.wait(testbed.connections[node], testbed.nodes), joined)
 
 
 def cut(name: str) -> None:
