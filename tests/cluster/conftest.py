@@ -53,7 +53,7 @@ class Node:
             if self.call("findmnt", "-rn", "-t", "zfs").returncode == 0
             else [],
             "notes": self.run("sh", "-c", "ls /run/zfsext 2>/dev/null | grep attached || true").splitlines(),
-            "directories": self.run("sh", "-c", "ls /zfs/vm /zfs/vm-standby 2>/dev/null || true").splitlines(),
+            "directories": self.run("find", "/zfs", "-mindepth", "2", "-maxdepth", "2").splitlines(),
         }
 
     def volumes(self) -> set[str]:
