@@ -15,13 +15,16 @@ test "$2" = luxid && test "$(cat /var/lib/ganeti/ssconf_master_node)" = "$(hostn
 said=$(printf '{"method": "QueryNodes", "args": [[], ["name"], false]}\003' |
        socat -t30 - UNIX-CONNECT:/run/ganeti/socket/ganeti-query 2>/dev/null | tr -d '\003')
 test -n "$said" && { echo "$said"; exit 0; }
-test "$(systemctl is-active ganeti)" = activating || /usr/lib/ganeti/daemon-util start-master
+test "$(systemctl is-active ganeti)" = activating || for daemon in ganeti-wconfd ganeti-luxid; do
+    pgrep -f "^/usr/sbin/$daemon" >/dev/null || /usr/lib/ganeti/daemon-util start $daemon >/dev/null 2>&1
+done
 echo "luxid does not answer" >&2
 exit 1
 """
 """One round trip: the clock, noded, and on the master luxid, whom gnt-node list would ask with the same words
 (but its start takes seconds in an emulator). A master that found no majority at its boot has given up: it is
-the watcher that starts its daemons again, and no cron runs it here."""
+the watcher that starts its daemons again, and no cron runs it here (one by one: start-master gives up at the
+first that is running already)."""
 
 
 def wait(connection: Connection, everybody: list[Node], voting: bool = True, seconds: float = 240) -> None:
