@@ -49,6 +49,16 @@ def install_missing() -> None:
         command(["apt-get", "install", "-q", "-y", "--no-install-recommends", *missing])
 
 
+def install_build_dependencies(tree: Path) -> None:
+    """Install what TREE's debian/control needs on this machine to be built, if anything of it is missing."""
+    try:
+        command(["dpkg-checkbuilddeps", tree / "debian/control"])
+    except TestbedError:
+        with step("installing what the package needs to be built"):
+            command(["apt-get", "update", "-q"])
+            command(["apt-get", "build-dep", "-q", "-y", "--no-install-recommends", tree])
+
+
 def mirrors(release: str) -> list[str]:
     """sources.list lines (main and contrib) for RELEASE, from the mirrors that this machine uses itself.
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import cache
+import host
 from progress import command, say, step
 from settings import TREE, TestbedError
 from ssh import Connection
@@ -49,6 +50,7 @@ def build(name: str) -> Path | None:
             target = tree / path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(TREE / path, target, follow_symlinks=False)
+        host.install_build_dependencies(tree)
         with step("building the package", log):
             command(["dpkg-buildpackage", "-b", "-us", "-uc"], log, cwd=tree)
         packages = sorted((place / "build").glob("*.deb"))
