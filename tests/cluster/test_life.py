@@ -42,6 +42,7 @@ def test_a_vm_lives_on_zfs(cluster: Cluster, nothing_left: Callable[[], None]) -
     assert "size 128M" in cluster.gnt("gnt-instance", "info", WEB)
     assert "smaller" in node.refused("gnt-instance", "grow-disk", "--absolute", WEB, "0", "64M").lower()
 
+    node.run("sync")  # what Ganeti noted of its own jobs, too
     testbed("kill", "node1")
     testbed("start", "node1")
     assert node.loops() == {}
