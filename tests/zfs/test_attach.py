@@ -18,6 +18,7 @@ def test_fifty_attaches_at_once_give_one_device(disk: Disk) -> None:
     assert len([line for line in loops() if str(disk.image) in line]) == 1
 
 
+@pytest.mark.proof
 def test_several_disks_at_once(disks: Callable[..., Disk]) -> None:
     several = [disks() for _ in range(4)]
     assert {done.code for done in together([start("create", disk.name, {"VOL_SIZE": "64"}) for disk in several])} == {0}
@@ -47,11 +48,14 @@ def test_something_else_on_the_mount_point_is_refused(disk: Disk) -> None:
     assert disk.attach()
 
 
+@pytest.mark.proof
 def test_a_dataset_mounted_by_hand_is_taken_as_it_is(disk: Disk) -> None:
     run("zfs", "mount", disk.dataset)
     assert disk.attach()
 
 
+@pytest.mark.proof
+@pytest.mark.proof
 @pytest.mark.parametrize("options", [["--read-only"], ["--offset", "4096"], ["--sizelimit", "1048576"]])
 def test_a_device_set_up_by_hand_in_another_way_is_refused(disk: Disk, options: list[str]) -> None:
     run("zfs", "mount", disk.dataset)
@@ -61,6 +65,7 @@ def test_a_device_set_up_by_hand_in_another_way_is_refused(disk: Disk, options: 
     assert disk.attach()
 
 
+@pytest.mark.proof
 def test_an_image_that_was_replaced_is_not_served_by_the_old_device(disk: Disk) -> None:
     device = disk.attach()
     write_device(device, b"old")
@@ -72,6 +77,7 @@ def test_an_image_that_was_replaced_is_not_served_by_the_old_device(disk: Disk) 
     run("losetup", "-d", device)
 
 
+@pytest.mark.proof
 def test_a_link_in_the_images_place_is_refused(disk: Disk) -> None:
     run("zfs", "mount", disk.dataset)
     disk.image.rename(disk.image.with_name("real.raw"))
@@ -82,6 +88,7 @@ def test_a_link_in_the_images_place_is_refused(disk: Disk) -> None:
     assert disk.attach()
 
 
+@pytest.mark.proof
 def test_a_parent_without_a_mount_point_is_told(disk: Disk) -> None:
     run("zfs", "set", "mountpoint=none", PARENT)
     try:
@@ -91,6 +98,7 @@ def test_a_parent_without_a_mount_point_is_told(disk: Disk) -> None:
     assert disk.attach()
 
 
+@pytest.mark.proof
 def test_a_read_only_dataset_is_refused(disk: Disk) -> None:
     run("zfs", "set", "readonly=on", disk.dataset)
     try:
@@ -99,6 +107,7 @@ def test_a_read_only_dataset_is_refused(disk: Disk) -> None:
         run("zfs", "inherit", "readonly", disk.dataset)
 
 
+@pytest.mark.proof
 def test_loop0_is_a_device_like_any_other(disk: Disk) -> None:
     device = disk.attach()
     others = []
@@ -111,6 +120,7 @@ def test_loop0_is_a_device_like_any_other(disk: Disk) -> None:
     disk.ok("detach")
 
 
+@pytest.mark.proof
 def test_no_loop_devices_is_told(disk: Disk) -> None:
     control = Path("/dev/loop-control")
     control.rename("/dev/loop-control.away")

@@ -19,11 +19,13 @@ def test_a_disk_that_is_there_is_refused_and_keeps_its_data(disk: Disk) -> None:
     assert read_device(disk.attach(), MIB) == data
 
 
+@pytest.mark.proof
 def test_a_disk_that_is_attached_is_refused_even_when_it_is_empty(disk: Disk) -> None:
     disk.attach()
     assert "already" in disk.refused("create", VOL_SIZE="64")
 
 
+@pytest.mark.proof
 def test_a_disk_with_a_snapshot_is_refused(disk: Disk) -> None:
     run("zfs", "snapshot", f"{disk.dataset}@mine")
     assert "already" in disk.refused("create", VOL_SIZE="64")
@@ -38,6 +40,7 @@ def test_a_create_that_was_killed_after_its_last_step_is_done(disk: Disk) -> Non
     assert "already" in disk.refused("create", VOL_SIZE="64", EXTP_RESERVATION="thick")
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("state", ["creating", "owner"])
 def test_a_half_made_disk_is_made_anew(disks: Callable[..., Disk], state: str) -> None:
     disk = disks()
@@ -57,6 +60,7 @@ def test_a_half_made_disk_can_be_removed(disks: Callable[..., Disk]) -> None:
     assert not any(disk.name in name for name in datasets())
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("place", [PARENT, STANDBY])
 def test_a_dataset_that_is_not_ours_is_left_alone(disks: Callable[..., Disk], place: str) -> None:
     disk = disks()
@@ -71,6 +75,7 @@ def test_a_dataset_that_is_not_ours_is_left_alone(disks: Callable[..., Disk], pl
         run("zfs", "destroy", foreign)
 
 
+@pytest.mark.proof
 def test_a_copy_that_was_sent_with_its_properties_is_no_disk(disk: Disk, disks: Callable[..., Disk]) -> None:
     copy = disks()
     run("zfs", "snapshot", f"{disk.dataset}@sent")
@@ -83,6 +88,7 @@ def test_a_copy_that_was_sent_with_its_properties_is_no_disk(disk: Disk, disks: 
         run("zfs", "destroy", "-r", copy.dataset)
 
 
+@pytest.mark.proof
 def test_a_state_that_is_inherited_does_not_count(disks: Callable[..., Disk]) -> None:
     disk = disks()
     run("zfs", "set", "zfsext:state=owner", PARENT)
@@ -108,6 +114,7 @@ def test_a_wrong_parameter_is_refused_before_anything_is_made(
     assert datasets() == before["datasets"]
 
 
+@pytest.mark.proof
 def test_a_pool_that_is_not_there_is_told(disks: Callable[..., Disk], configured: Callable[[str], None]) -> None:
     disk = disks()
     configured("[zfsext]\ndataset = nopool/vm\n")
@@ -120,6 +127,7 @@ def test_a_pool_that_is_not_there_is_told(disks: Callable[..., Disk], configured
     configured("[zfsext]\ndataset = zfs/vm\n")
 
 
+@pytest.mark.proof
 def test_a_disk_in_a_second_parent_is_found_by_its_name(
     disks: Callable[..., Disk], configured: Callable[[str], None]
 ) -> None:

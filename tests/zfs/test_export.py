@@ -26,6 +26,7 @@ def test_an_export_is_the_disk_as_it_was(disks: Callable[..., Disk]) -> None:
     assert left() == with_disk
 
 
+@pytest.mark.proof
 def test_what_is_not_yet_flushed_is_in_the_export(disk: Disk) -> None:
     data = os.urandom(MIB)
     device = disk.attach()
@@ -36,6 +37,7 @@ def test_what_is_not_yet_flushed_is_in_the_export(disk: Disk) -> None:
     export.ok("remove")
 
 
+@pytest.mark.proof
 def test_what_an_interrupted_export_left_is_replaced(disk: Disk) -> None:
     disk.snapshot().attach()
     write_device(disk.attach(), b"new")
@@ -46,6 +48,7 @@ def test_what_an_interrupted_export_left_is_replaced(disk: Disk) -> None:
     disk.snapshot().ok("remove")
 
 
+@pytest.mark.proof
 def test_an_export_in_use_is_not_replaced(disk: Disk) -> None:
     with open(disk.snapshot().attach(), "rb"):
         said = disk.refused("snapshot", VOL_SNAPSHOT_NAME=f"{disk.name}.snap", VOL_SNAPSHOT_SIZE="64")
@@ -64,14 +67,16 @@ def test_without_a_snapshot_there_is_no_export(disk: Disk) -> None:
     export.ok("remove")
 
 
+@pytest.mark.proof
 def test_a_clone_by_hand_is_no_export(disk: Disk) -> None:
     run("zfs", "snapshot", f"{disk.dataset}@mine")
-    clone = f"{STANDBY}/{disk.name}.snap"
+    export = Disk(f"{disk.name}.snap")
+    clone = f"{STANDBY}/{export.name}"
     run("zfs", "clone", f"{disk.dataset}@mine", clone)
     try:
-        export = Disk(f"{disk.name}.snap")
         export.refused("attach")
         export.refused("remove")
         assert clone in datasets()
     finally:
         run("zfs", "destroy", clone)
+    export.ok("remove")

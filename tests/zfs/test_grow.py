@@ -31,12 +31,14 @@ def test_a_detached_disk_grows(disk: Disk) -> None:
     assert size(disk.attach()) == 100
 
 
+@pytest.mark.proof
 def test_a_grow_can_be_repeated(disk: Disk) -> None:
     disk.grow(128)
     disk.grow(128)
     assert size(disk.attach()) == 128
 
 
+@pytest.mark.proof
 def test_a_device_that_missed_the_grow_is_refreshed_by_attach(disk: Disk) -> None:
     device = disk.attach()
     os.truncate(disk.image, 128 * MIB)
@@ -51,6 +53,7 @@ def test_a_disk_does_not_shrink(disk: Disk) -> None:
     assert size(disk.attach()) == 128
 
 
+@pytest.mark.proof
 def test_a_thick_disks_reservation_grows_first(disks: Callable[..., Disk]) -> None:
     disk = disks().create(reservation="thick")
     disk.grow(128)

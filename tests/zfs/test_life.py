@@ -64,12 +64,14 @@ def test_attach_again_gives_the_same_device(disk: Disk) -> None:
     assert len([line for line in loops() if str(disk.image) in line]) == 1
 
 
+@pytest.mark.proof
 def test_attach_finds_the_device_without_its_note(disk: Disk) -> None:
     device = disk.attach()
     Path(f"{RUN}/{disk.name}.attached").unlink()
     assert disk.attach() == device
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("note", ["", "/dev/loop0\n", "/dev/null\nzfs/vm/x\n1\n/etc/passwd\n", "x\ny\nz\nw\n"])
 def test_attach_does_not_believe_a_wrong_note(disk: Disk, note: str) -> None:
     device = disk.attach()
@@ -86,12 +88,14 @@ def test_what_was_written_is_there_after_detach_and_attach(disk: Disk) -> None:
     assert read_device(disk.attach(), MIB, 5 * MIB) == data
 
 
+@pytest.mark.proof
 def test_detach_again_is_no_error(disk: Disk) -> None:
     disk.attach()
     disk.ok("detach")
     disk.ok("detach")
 
 
+@pytest.mark.proof
 def test_setinfo_keeps_the_instances_name(disk: Disk) -> None:
     disk.ok("setinfo", VOL_METADATA="originstname+web1.example.com")
     assert disk.property("zfsext:instance") == "web1.example.com"
@@ -125,6 +129,7 @@ def test_close_refuses_to_give_up_the_only_copy(disk: Disk) -> None:
     assert disk.attach() == device
 
 
+@pytest.mark.proof
 def test_a_shared_open_is_refused(disk: Disk) -> None:
     disk.attach()
     assert "live migration" in disk.refused("open", VOL_OPEN_EXCLUSIVE="False")
@@ -156,6 +161,7 @@ def test_a_missing_parent_is_not_a_missing_disk(disk: Disk) -> None:
     assert disk.attach()
 
 
+@pytest.mark.proof
 def test_a_missing_standby_parent_is_told(disk: Disk) -> None:
     run("zfs", "rename", STANDBY, f"{STANDBY}-away")
     try:

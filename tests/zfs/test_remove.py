@@ -18,6 +18,7 @@ def test_a_held_snapshot_stops_it_before_anything_is_gone(disk: Disk) -> None:
     disk.ok("remove")
 
 
+@pytest.mark.proof
 def test_a_clone_elsewhere_stops_it_before_anything_is_gone(disk: Disk) -> None:
     run("zfs", "snapshot", f"{disk.dataset}@a")
     run("zfs", "clone", f"{disk.dataset}@a", "zfs/mine")
@@ -29,6 +30,7 @@ def test_a_clone_elsewhere_stops_it_before_anything_is_gone(disk: Disk) -> None:
     disk.ok("remove")
 
 
+@pytest.mark.proof
 def test_a_dataset_below_stops_it(disk: Disk) -> None:
     run("zfs", "create", "-o", "canmount=off", f"{disk.dataset}/below")
     try:

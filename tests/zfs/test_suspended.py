@@ -66,6 +66,7 @@ VARIABLES = {
 }
 
 
+@pytest.mark.proof
 def test_every_script_comes_back_from_a_suspended_pool(vdev: str, disks: Callable[..., Disk]) -> None:
     disk, other = disks().create(), disks().create()
     write_device(disk.attach(), b"data")

@@ -33,7 +33,9 @@ def fill(path: str) -> None:
     run("sync", "-f", path, check=False)
 
 
-@pytest.mark.parametrize("recordsize", ["16K", "64K", "128K"])
+@pytest.mark.parametrize(
+    "recordsize", ["16K", pytest.param("64K", marks=pytest.mark.proof), pytest.param("128K", marks=pytest.mark.proof)]
+)
 def test_each_block_can_be_written_twice_in_a_full_pool(
     disks: Callable[..., Disk], small_pool: str, recordsize: str
 ) -> None:
