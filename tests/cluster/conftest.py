@@ -121,19 +121,19 @@ class Cluster:
         return self.gnt("gnt-instance", "list", "--no-headers", "-o", "status", instance)
 
 
-def testbed(*arguments: str) -> None:
+def bed(*arguments: str) -> None:
     subprocess.run([TESTBED, *arguments], check=True)
 
 
 @pytest.fixture(scope="session")
 def up() -> None:
-    testbed("up")
+    bed("up")
 
 
 @pytest.fixture
 def cluster(up: None) -> Cluster:  # noqa: ARG001
     """Give the clean cluster of two nodes."""
-    testbed("reset")
+    bed("reset")
     return Cluster([Node("node1"), Node("node2")])
 
 

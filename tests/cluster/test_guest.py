@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import ADD, TESTBED, Cluster, Node, testbed
+from conftest import ADD, TESTBED, Cluster, Node, bed
 
 from tests.guest.ledger import Ledger
 
@@ -31,7 +31,7 @@ def kernel(cluster: Cluster, tmp_path: Path) -> str:
     build = [str(GUEST / "build"), "--kernel-release", release, "--modules", str(modules), "--output", str(initrd)]
     subprocess.run(build, check=True)
     node.run("mkdir", "-p", ON_NODE)
-    testbed(
+    bed(
         "copy",
         node.name,
         str(initrd),
@@ -74,8 +74,8 @@ def test_a_guest_finds_every_block_of_its_ledger(
 
         known = len(ledger.boots)
         node.run("sync", "-f", "/var/lib/ganeti")  # what Ganeti noted of its own jobs; not the pool
-        testbed("kill", node.name)
-        testbed("start", node.name)
+        bed("kill", node.name)
+        bed("start", node.name)
         if cluster.status(VM) != "running":  # else the watcher was quicker
             cluster.gnt("gnt-instance", "start", VM)
         boot = ledger.wait_boot(known, timeout=600)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from conftest import Cluster, testbed
+from conftest import Cluster, bed
 
 pytestmark = pytest.mark.cluster
 WEB = "web1.example.com"
@@ -43,8 +43,8 @@ def test_a_vm_lives_on_zfs(cluster: Cluster, nothing_left: Callable[[], None]) -
     assert "smaller" in node.refused("gnt-instance", "grow-disk", "--absolute", WEB, "0", "64M").lower()
 
     node.run("sync")  # what Ganeti noted of its own jobs, too
-    testbed("kill", "node1")
-    testbed("start", "node1")
+    bed("kill", "node1")
+    bed("start", "node1")
     assert node.loops() == {}
     cluster.gnt("gnt-instance", "start", "--no-remember", WEB) if cluster.status(WEB) != "running" else None
     assert [node.checksum(node.loops()[volume], 32) for volume in (first, second)] == sums
