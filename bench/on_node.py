@@ -65,9 +65,11 @@ def counted(command: list[str], env: dict[str, str]) -> dict[str, int]:
 
 def peak(command: list[str], env: dict[str, str]) -> int:
     """Return the largest resident size of the command's processes, in KiB."""
-    wrapped = ["/usr/bin/time", "-f", "%M", *command]
-    done = subprocess.run(wrapped, env=env, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    return int(done.stderr.split()[-1])
+    silent = [(os.POSIX_SPAWN_OPEN, 1, os.devnull, os.O_WRONLY, 0)]
+    _, status, usage = os.wait4(os.posix_spawn(command[0], command, env, file_actions=silent), 0)
+    if status:
+        raise SystemExit(f"{command[0]} failed")
+    return usage.ru_maxrss
 
 
 def life(scripts: str, name: str, counting: bool) -> dict[str, object]:

@@ -18,7 +18,7 @@ from zfsext import (
 )
 from zfsext.config import Config, standby
 from zfsext.contract import Request
-from zfsext.errors import AlreadyThere, NoSpace, ZfsextError
+from zfsext.errors import AlreadyThere, NoSpace, SystemRefused, ZfsextError
 from zfsext.parameters import Parameters
 from zfsext.places import Copy
 
@@ -58,9 +58,20 @@ def create(request: Request, config: Config) -> None:
         mounts.remove_directory(directory)
         zfs.change(new, {properties.STATE: ownership.OWNER}, inherit=["readonly"])
         zfs.rename(new, places.live_name(wanted.parent, request.volume))
-    except (ZfsextError, OSError):
-        removal.destroy(Copy(wanted.parent, zfs.read([new], places.PROPERTIES)[new], live=False))
+    except (ZfsextError, OSError) as error:
+        _undo(wanted.parent, new, error)
         raise
+
+
+def _undo(parent: str, new: str, error: Exception) -> None:
+    """Destroy what a failed create began. Raises SystemRefused, with both reasons, if that fails too."""
+    try:
+        for dataset in zfs.read([new], places.PROPERTIES).values():
+            removal.destroy(Copy(parent, dataset, live=False))
+    except (ZfsextError, OSError) as trouble:
+        raise SystemRefused(
+            f"{error}. And {new} was left behind ({trouble}); the next create or remove of this disk clears it away"
+        ) from error
 
 
 def _native(wanted: Parameters, reserved: Mapping[str, int]) -> dict[str, int]:

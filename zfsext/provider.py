@@ -63,11 +63,11 @@ def _cold(request: "Request") -> str:
     from zfsext import config, guard, places, verbs
 
     settings = config.load()
-    if not request.volume:
-        return verbs.VERBS[request.action](request, settings)
-    lock = VolumeLock(request.volume, request.action)
     pools = places.pools(settings.live)
     working = [name for name in pools if pool.works(name)]
+    if not request.volume:
+        return guard.run(lambda: verbs.VERBS[request.action](request, settings), working, request.action)
+    lock = VolumeLock(request.volume, request.action)
     if working != pools and not lock.try_shared():
         ill = next(name for name in pools if name not in working)
         state = pool.state(ill) or "not imported"

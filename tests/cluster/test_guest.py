@@ -63,7 +63,7 @@ def test_a_guest_finds_every_block_of_its_ledger(
         ledger.wait_for("vda", 20, timeout=600)
 
         known = len(ledger.boots)
-        node.run("pkill", "-9", "-f", "qemu-system-x86_64")
+        node.run("pkill", "-9", "qemu-system")
         cluster.gnt("gnt-instance", "reboot", "--type=full", VM)
         boot = ledger.wait_boot(known, timeout=600)
         ledger.wait_found("vda", boot, timeout=600)

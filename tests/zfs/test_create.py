@@ -2,9 +2,10 @@
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
-from conftest import MIB, PARENT, STANDBY, Disk, datasets, read_device, run, write_device
+from conftest import MIB, PARENT, RUN, STANDBY, Disk, datasets, read_device, run, write_device
 
 pytestmark = pytest.mark.zfs
 
@@ -99,6 +100,20 @@ def test_a_state_that_is_inherited_does_not_count(disks: Callable[..., Disk]) ->
     finally:
         run("zfs", "inherit", "zfsext:state", PARENT)
         run("zfs", "destroy", disk.dataset)
+
+
+def test_a_create_that_fails_half_way_leaves_nothing(disks: Callable[..., Disk], before: dict[str, set[str]]) -> None:
+    """The dataset is made, and then cannot be mounted: something is in the place."""
+    disk = disks()
+    place = Path(f"{RUN}/{disk.name}.new")
+    place.mkdir()
+    (place / "somebody's").touch()
+    said = disk.refused("create", VOL_SIZE="64")
+    assert "not empty" in said
+    assert datasets() == before["datasets"]
+    (place / "somebody's").unlink()
+    disk.create()
+    assert disk.attach()
 
 
 @pytest.mark.parametrize(
