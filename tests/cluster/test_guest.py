@@ -13,6 +13,7 @@ pytestmark = [pytest.mark.cluster, pytest.mark.proof]
 GUEST = Path(__file__).resolve().parents[1] / "guest"
 VM = "guest1.example.com"
 ON_NODE = "/root/guest"
+PACKAGE = "ganeti-extstorage-zfs"
 CONSOLE = f"UNIX-CONNECT:/var/run/ganeti/kvm-hypervisor/ctrl/{VM}.serial,retry=600,interval=0.5"
 
 
@@ -51,7 +52,7 @@ def check_disk(node: Node, device: str, ledger: Ledger) -> None:
 def test_a_guest_finds_every_block_of_its_ledger(
     cluster: Cluster, kernel: str, nothing_left: Callable[[], None]
 ) -> None:
-    """The guest writes, is stopped hard, its node loses power, and each time every block is there."""
+    """Stopped hard, grown, the package upgraded and removed under it, its node without power: no block is ever lost."""
     node = cluster.master
     disk = ("-t", "ext", "--disk", "0:size=64M,provider=zfsfile")
     options = ("--hypervisor-parameters", kernel, "-B", "memory=96M,auto_balance=no", "-n", "node1.example.com")
@@ -71,6 +72,11 @@ def test_a_guest_finds_every_block_of_its_ledger(
 
         cluster.gnt("gnt-instance", "grow-disk", VM, "0", "64M")
         ledger.wait_more("vda", 5, timeout=600)
+
+        package = node.run("sh", "-c", "echo /root/ganeti-extstorage-zfs_*.deb")
+        for change in (("-i", package), ("--remove", PACKAGE), ("--purge", PACKAGE), ("-i", package)):
+            node.run("dpkg", *change)
+            ledger.wait_more("vda", 2, timeout=600)
 
         known = len(ledger.boots)
         node.run("sync", "-f", "/var/lib/ganeti")  # what Ganeti noted of its own jobs; not the pool
