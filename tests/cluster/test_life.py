@@ -6,7 +6,7 @@ import pytest
 from conftest import Cluster, bed
 
 pytestmark = pytest.mark.cluster
-WEB = "web1.example.com"
+WEB, NEW = "web1.example.com", "db1.example.com"
 
 
 def test_a_vm_lives_on_zfs(cluster: Cluster, nothing_left: Callable[[], None]) -> None:
@@ -62,8 +62,10 @@ def test_its_disks_change(cluster: Cluster, nothing_left: Callable[[], None]) ->
     kept = node.fill(node.loops()[volume], 7, 16)
 
     cluster.gnt("gnt-instance", "grow-disk", WEB, "0", "64M")
-    assert node.run("stat", "-c", "%s", f"/zfs/vm/{volume}/disk.raw") == str(128 << 20)
     assert node.loops() == {}
+    assert "size 128M" in cluster.gnt("gnt-instance", "info", WEB)
+    assert node.run("blockdev", "--getsize64", node.loops()[volume]) == str(128 << 20)
+    assert node.run("stat", "-c", "%s", f"/zfs/vm/{volume}/disk.raw") == str(128 << 20)
 
     cluster.gnt("gnt-instance", "modify", "--disk", "add:size=64M,provider=zfsfile,recordsize=128K", WEB)
     added = cluster.volume(WEB, 1)
@@ -71,9 +73,11 @@ def test_its_disks_change(cluster: Cluster, nothing_left: Callable[[], None]) ->
     cluster.gnt("gnt-instance", "modify", "--disk", "1:remove", WEB)
     assert node.volumes() == {volume}
 
-    cluster.gnt("gnt-instance", "rename", "--no-ip-check", "--no-name-check", WEB, "db1.example.com")
-    assert node.run("zfs", "get", "-Ho", "value", "zfsext:instance", f"zfs/vm/{volume}") == "db1.example.com"
-    cluster.gnt("gnt-instance", "rename", "--no-ip-check", "--no-name-check", "db1.example.com", WEB)
+    # Without its check of names rename asks a person.
+    node.run("sh", "-c", f"printf '192.0.2.%s\n' '1 {WEB}' '2 {NEW}' >> /etc/hosts")
+    cluster.gnt("gnt-instance", "rename", "--no-ip-check", WEB, NEW)
+    assert node.run("zfs", "get", "-Ho", "value", "zfsext:instance", f"zfs/vm/{volume}") == NEW
+    cluster.gnt("gnt-instance", "rename", "--no-ip-check", NEW, WEB)
     cluster.gnt("gnt-instance", "reinstall", "-f", "-o", "noop+default", WEB)
 
     for kind in ("soft", "full"):
@@ -104,6 +108,7 @@ def test_its_disks_change(cluster: Cluster, nothing_left: Callable[[], None]) ->
     node.run("zfs", "destroy", "-r", f"zfs/vm/{volume}")
     cluster.gnt("gnt-instance", "recreate-disks", WEB)
     assert node.volumes() == {volume}
-    assert node.run("stat", "-c", "%s", f"/zfs/vm/{volume}/disk.raw") == str(128 << 20)
+    cluster.gnt("gnt-instance", "info", WEB)
+    assert node.run("blockdev", "--getsize64", node.loops()[volume]) == str(128 << 20)
     cluster.gnt("gnt-instance", "remove", "-f", WEB)
     nothing_left()
