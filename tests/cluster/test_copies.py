@@ -31,7 +31,7 @@ def test_backup_and_import(cluster: Cluster, nothing_left: Callable[[], None]) -
     cluster.gnt(
         *("gnt-backup", "import", "-t", "ext", "--disk", "0:size=64M,provider=zfsfile,recordsize=16K"),
         *("--no-ip-check", "--no-name-check", "--no-nics", "-B", "memory=32M", "-n", "node2.example.com"),
-        *("--src-node=node2.example.com", f"--src-dir=/srv/ganeti/export/{WEB}", NEW),
+        *("--src-node=node2.example.com", f"--src-dir={WEB}", NEW),
     )
     restored = cluster.volume(NEW)
     other = cluster.nodes[1]

@@ -55,7 +55,7 @@ def test_a_guest_finds_every_block_of_its_ledger(
     """Stopped hard, grown, the package upgraded and removed under it, its node without power: no block is ever lost."""
     node = cluster.master
     disk = ("-t", "ext", "--disk", "0:size=64M,provider=zfsfile")
-    options = ("--hypervisor-parameters", kernel, "-B", "memory=96M,auto_balance=no", "-n", "node1.example.com")
+    options = ("--hypervisor-parameters", kernel, "-B", "memory=96M,auto_balance=false", "-n", "node1.example.com")
     cluster.gnt("gnt-instance", "add", *ADD, "--no-start", *disk, *options, VM)
     volume = cluster.volume(VM)
     ledger = Ledger()

@@ -28,13 +28,14 @@ Only the Python standard library is used: the module is copied to a node togethe
 from __future__ import annotations
 
 import re
+import select
 import subprocess
 import threading
-import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import IO
 
 _LINE = re.compile(rb"LEDGER ([^\r\n]*) #([0-9a-f]{8})\s*$")
 _WROTE = re.compile(r"(vd[a-z]+) wrote (\d+) disk=([0-9a-f]{16}) boot=([0-9a-f]{16})")
@@ -239,23 +240,26 @@ class Ledger:
         started yet, or again, has no console). What it says on stderr goes to the ledger's tail. It is ended with the
         context."""
         ending = threading.Event()
-        children: list[subprocess.Popen[bytes]] = []
 
         def read() -> None:
             while not ending.is_set():
                 child = subprocess.Popen(
                     argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, bufsize=0
                 )
-                children[:] = [child]
                 assert child.stdout
                 with child.stdout:
-                    if ending.is_set():
-                        child.terminate()
-                    while data := child.stdout.read(65536):
-                        self.feed(data)
-                child.wait()
+                    self._read(child.stdout, ending)
+                end(child)
                 self.disconnected()
                 ending.wait(1)
+
+        def end(child: subprocess.Popen[bytes]) -> None:
+            child.terminate()
+            try:
+                child.wait(10)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
 
         thread = threading.Thread(target=read, name="ledger", daemon=True)
         thread.start()
@@ -263,8 +267,14 @@ class Ledger:
             yield self
         finally:
             ending.set()
-            deadline = time.monotonic() + 10
-            while thread.is_alive():
-                for child in children:
-                    (child.terminate if time.monotonic() < deadline else child.kill)()
-                thread.join(0.5)
+            thread.join()
+
+    def _read(self, console: IO[bytes], ending: threading.Event) -> None:
+        """Feed the ledger until the console's end, or until told to end: its end may never come, because others (an
+        ssh that shares a connection, say) can keep it open."""
+        while not ending.is_set():
+            if select.select([console], [], [], 0.5)[0]:
+                data = console.read(65536)
+                if not data:
+                    return
+                self.feed(data)

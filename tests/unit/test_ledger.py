@@ -2,9 +2,12 @@
 
 import io
 import json
+import os
+import signal
 import struct
 import subprocess
 import sys
+import time
 import zlib
 from pathlib import Path
 
@@ -191,6 +194,14 @@ def test_follow_starts_the_command_again_and_ends_it(ledger: Ledger, tmp_path: P
     )
     with ledger.follow([sys.executable, str(program)]):
         assert ledger.wait_for("vda", 2, 60) == 2
+
+
+def test_follow_ends_though_somebody_keeps_the_console_open(ledger: Ledger, tmp_path: Path) -> None:
+    holder = tmp_path / "holder"
+    with ledger.follow(["sh", "-c", f"sleep 60 & echo $! > {holder}.new; mv {holder}.new {holder}; wait"]):
+        while not holder.exists():
+            time.sleep(0.05)
+    os.kill(int(holder.read_text()), signal.SIGTERM)  # ProcessLookupError if follow has waited for its end
 
 
 def test_all_there(disk: Disk) -> None:
