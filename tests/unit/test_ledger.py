@@ -201,7 +201,9 @@ def test_follow_ends_though_somebody_keeps_the_console_open(ledger: Ledger, tmp_
     with ledger.follow(["sh", "-c", f"sleep 60 & echo $! > {holder}.new; mv {holder}.new {holder}; wait"]):
         while not holder.exists():
             time.sleep(0.05)
-    os.kill(int(holder.read_text()), signal.SIGTERM)  # ProcessLookupError if follow has waited for its end
+    process = int(holder.read_text())
+    assert Path(f"/proc/{process}/cmdline").read_bytes(), "follow waited for the holder's end"
+    os.kill(process, signal.SIGTERM)
 
 
 def test_all_there(disk: Disk) -> None:
