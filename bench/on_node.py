@@ -59,8 +59,9 @@ def counted(command: list[str], env: dict[str, str]) -> dict[str, int]:
         subprocess.run([*tracer, *command], env=env, check=True, stdout=subprocess.DEVNULL)
         lines = trace.read().splitlines()
         pids = {line.split(None, 1)[0] for line in lines}
-        execs = sum("execve(" in line and line.endswith("= 0") for line in lines)
-        return {"processes": len(pids), "execs": execs, "calls": len(lines), "txgs": txg() - before}
+        execs = sum("execve" in line and line.endswith("= 0") for line in lines)  # also "<... execve resumed>"
+        calls = sum("resumed>" not in line for line in lines)
+        return {"processes": len(pids), "execs": execs, "calls": calls, "txgs": txg() - before}
 
 
 def peak(command: list[str], env: dict[str, str]) -> int:
