@@ -15,6 +15,7 @@ from contextlib import contextmanager
 SIZE = "768M"
 DISK = "vdb"  # the pool's
 SECONDS = 6
+DIRECT = "/sys/module/zfs/properties.dataset/direct"  # of ZFS 2.3 and later
 
 JOBS = {
     "sequential write 1M": ["--rw=write", "--bs=1M", "--iodepth=4"],
@@ -47,7 +48,10 @@ def target(kind: str, recordsize: str) -> Iterator[str]:
         run("udevadm", "settle")
         yield f"/dev/zvol/{name}"
     else:
-        run("zfs", "create", "-o", f"recordsize={recordsize}", "-o", "compression=lz4", "-o", "atime=off", name)
+        options = [f"recordsize={recordsize}", "compression=lz4", "atime=off"]
+        if os.path.exists(DIRECT):
+            options.append("direct=disabled")  # as zfsext's disks have
+        run("zfs", "create", *(word for option in options for word in ("-o", option)), name)
         image = f"/{name}/disk.raw"
         run("truncate", "-s", SIZE, image)
         if kind == "file":

@@ -8,7 +8,7 @@ PATH = "/etc/zfsext.conf"
 SECTION = "zfsext"
 STANDBY_SUFFIX = "-standby"
 
-DEFAULTS = {"dataset": "zfs/vm", "recordsize": "64K", "compression": "", "reservation": "thin"}
+DEFAULTS = {"dataset": "zfs/vm", "recordsize": "16K", "compression": "", "reservation": "thin"}
 
 
 class Config:

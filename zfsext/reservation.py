@@ -5,7 +5,9 @@ A refreservation alone does not do that (seen on 2.1: I/O errors after 5 MiB of 
 and not yet on disk; what goes beyond the reservation is charged to the pool, and a full pool says ENOSPC at once
 instead of waiting for what is under way (module/zfs/dsl_dir.c: dsl_dir_tempreserve_impl). So three properties work
 together: refquota, as large as refreservation, makes a write wait that would go beyond it; HEADROOM in both is what may
-be under way meanwhile, 24 times; and reservation covers the one write that ZFS lets pass without counting it.
+be under way meanwhile, 24 times; and reservation covers the one write that ZFS lets pass without counting it. That
+write is a record in 2.1, and in 2.3 as much as the loop device asks for at once (module/zfs/zfs_vnops.c: zfs_write), so
+it is always reckoned as the latter: a disk lives through the upgrade.
 """
 
 from collections.abc import Mapping
@@ -16,6 +18,7 @@ INDIRECT = 128 << 10
 COPIES = 2  # of each indirect block: redundant_metadata=all
 BASE = 4 * MIB  # the file system's own objects
 SMALLEST_HEADROOM, LARGEST_HEADROOM = 96 * MIB, 1024 * MIB
+WRITE = 4 * MIB  # a loop device's largest request (block/blk-settings.c: BLK_DEF_MAX_SECTORS_CAP)
 INFLATION = 32  # spa_asize_inflation is 24; the rest is for what a write changes besides its data
 
 
@@ -25,7 +28,7 @@ def properties(mebibytes: int, recordsize: int) -> Mapping[str, int]:
     headroom = min(max(content // 8, SMALLEST_HEADROOM), LARGEST_HEADROOM)
     whole = content + headroom
     return {
-        "reservation": whole + INFLATION * max(recordsize, INDIRECT),
+        "reservation": whole + INFLATION * WRITE,
         "refquota": whole,
         "refreservation": whole,
     }

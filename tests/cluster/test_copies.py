@@ -29,7 +29,7 @@ def test_backup_and_import(cluster: Cluster, nothing_left: Callable[[], None]) -
     node.fill(node.loops()[volume], 2, 20, 3)
 
     cluster.gnt(
-        *("gnt-backup", "import", "-t", "ext", "--disk", "0:size=64M,provider=zfsfile,recordsize=16K"),
+        *("gnt-backup", "import", "-t", "ext", "--disk", "0:size=64M,provider=zfsfile,recordsize=64K"),
         *("--no-ip-check", "--no-name-check", "--no-nics", "-B", "memory=32M", "-n", "node2.example.com"),
         *("--src-node=node2.example.com", f"--src-dir={WEB}", NEW),
     )

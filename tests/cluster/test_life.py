@@ -15,14 +15,14 @@ def test_a_vm_lives_on_zfs(cluster: Cluster, nothing_left: Callable[[], None]) -
     cluster.add(
         WEB,
         *("-t", "ext"),
-        *("--disk", "0:size=64M,provider=zfsfile,recordsize=16K,compression=zstd"),
+        *("--disk", "0:size=64M,provider=zfsfile,recordsize=64K,compression=zstd"),
         *("--disk", "1:size=128M,provider=zfsfile,reservation=thick"),
         start=True,
     )
     first, second = (cluster.volume(WEB, index) for index in range(2))
     assert node.volumes() == {first, second}
     properties = "recordsize,compression,refreservation,zfsext:instance"
-    assert node.run("zfs", "get", "-Ho", "value", properties, f"zfs/vm/{first}").split() == ["16K", "zstd", "none", WEB]
+    assert node.run("zfs", "get", "-Ho", "value", properties, f"zfs/vm/{first}").split() == ["64K", "zstd", "none", WEB]
     assert node.run("zfs", "get", "-Ho", "value", "refreservation", f"zfs/vm/{second}") != "none"
     sums = [node.fill(node.loops()[volume], seed, 32) for seed, volume in enumerate((first, second))]
 

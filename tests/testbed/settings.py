@@ -27,6 +27,8 @@ GANETI = {"bookworm": "3.0", "trixie": "3.1"}
 """The Ganeti that each release carries; its packages have the version in their names."""
 
 RELEASES = tuple(GANETI)
+RELEASE = os.environ.get("ZFSEXT_TESTBED_RELEASE", RELEASES[0])
+"""The release of a testbed for which none is named; so a whole test suite runs on another one."""
 
 
 class TestbedError(Exception):

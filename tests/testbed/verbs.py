@@ -21,7 +21,7 @@ from frozen import Testbed
 from image import Image
 from machine import RUN, Machine
 from progress import say, step
-from settings import MOST_NODES, RELEASES, STATE, Node, TestbedError, node_called, nodes
+from settings import MOST_NODES, RELEASE, RELEASES, STATE, Node, TestbedError, node_called, nodes
 from ssh import Connection
 
 CLEAN = "clean"
@@ -199,7 +199,7 @@ def main(words: Sequence[str]) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     begin = verbs.add_parser("up")
     begin.add_argument("--nodes", type=int, default=2, choices=range(1, MOST_NODES + 1), metavar="N")
-    begin.add_argument("--release", default=RELEASES[0], choices=RELEASES)
+    begin.add_argument("--release", default=RELEASE, choices=RELEASES)
     doing = verbs.add_parser("run")
     doing.add_argument("node")
     copying = verbs.add_parser("copy")
@@ -217,6 +217,8 @@ def main(words: Sequence[str]) -> int:
     if here[:1] == ["run"] and "--" in here:
         here, there = here[:here.index("--")], here[here.index("--") + 1:]
     asked = parser.parse_args(here)
+    if asked.verb == "up" and asked.release not in RELEASES:  # of the environment: argparse does not look at a default
+        parser.error(f"ZFSEXT_TESTBED_RELEASE is {asked.release!r}; there are {', '.join(RELEASES)}")
     if asked.verb == "run" and not there:
         parser.error("the command to run follows --: testbed run NODE -- COMMAND...")
     try:

@@ -16,7 +16,7 @@ def load(tmp_path: Path, text: str) -> config.Config:
 
 def test_no_file_means_the_defaults(tmp_path: Path) -> None:
     loaded = config.load(str(tmp_path / "none"))
-    assert (loaded.live, loaded.recordsize, loaded.compression, loaded.reservation) == (["zfs/vm"], "64K", "", "thin")
+    assert (loaded.live, loaded.recordsize, loaded.compression, loaded.reservation) == (["zfs/vm"], "16K", "", "thin")
 
 
 def test_the_shipped_example_changes_nothing_and_names_each_key(tmp_path: Path) -> None:
@@ -27,9 +27,9 @@ def test_the_shipped_example_changes_nothing_and_names_each_key(tmp_path: Path) 
 
 def test_what_is_set_is_taken(tmp_path: Path) -> None:
     loaded = load(
-        tmp_path, "[zfsext]\ndataset = tank/vm ssd/ganeti/vm\nrecordsize=16K\ncompression=lz4\nreservation=thick\n"
+        tmp_path, "[zfsext]\ndataset = tank/vm ssd/ganeti/vm\nrecordsize=32K\ncompression=lz4\nreservation=thick\n"
     )
-    assert (loaded.live, loaded.recordsize) == (["tank/vm", "ssd/ganeti/vm"], "16K")
+    assert (loaded.live, loaded.recordsize) == (["tank/vm", "ssd/ganeti/vm"], "32K")
     assert (loaded.compression, loaded.reservation) == ("lz4", "thick")
 
 

@@ -21,7 +21,7 @@ def test_a_write_waits_before_it_is_charged_to_the_pool(mebibytes: int) -> None:
     wanted = reservation.properties(mebibytes, 65536)
     assert list(wanted) == ["reservation", "refquota", "refreservation"], "ZFS refuses a refreservation above refquota"
     assert wanted["refquota"] == wanted["refreservation"] >= reservation.data(mebibytes, 65536) + 96 * MIB
-    assert wanted["reservation"] >= wanted["refquota"] + 24 * 65536
+    assert wanted["reservation"] >= wanted["refquota"] + 24 * 4 * MIB
 
 
 def test_a_size_that_is_no_multiple_of_recordsize_is_rounded_up() -> None:

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.zfs
 
 
 def test_an_export_is_the_disk_as_it_was(disks: Callable[..., Disk]) -> None:
-    disk = disks().create(recordsize="16K")
+    disk = disks().create(recordsize="32K")
     data = os.urandom(MIB)
     write_device(disk.attach(), data)
     with_disk = left()
@@ -19,7 +19,7 @@ def test_an_export_is_the_disk_as_it_was(disks: Callable[..., Disk]) -> None:
     device = export.attach()
     assert read_device(device, MIB) == data
     assert run("blockdev", "--getsize64", device) == str(64 * MIB)
-    assert export.property("recordsize") == "16384"
+    assert export.property("recordsize") == "32768"
     export.ok("open", VOL_OPEN_EXCLUSIVE="True")
     export.ok("detach")
     export.ok("remove")

@@ -35,13 +35,13 @@ def test_create_leaves_nothing_but_the_disk(disks: Callable[..., Disk], before: 
 
 
 def test_parameters_arrive(disks: Callable[..., Disk]) -> None:
-    disk = disks().create(recordsize="16K", compression="zstd-3", dataset=PARENT, reservation="thick")
-    assert disk.property("recordsize") == "16384"
+    disk = disks().create(recordsize="32K", compression="zstd-3", dataset=PARENT, reservation="thick")
+    assert disk.property("recordsize") == "32768"
     assert disk.property("recordsize", "source") == "local"
     assert disk.property("compression") == "zstd-3"
     assert int(disk.property("refreservation")) > 64 * MIB
     disk.attach()
-    assert disk.image.stat().st_blksize == 16384
+    assert disk.image.stat().st_blksize == 32768
 
 
 def test_attach_gives_a_block_device_of_exactly_the_disks_size(disk: Disk) -> None:
