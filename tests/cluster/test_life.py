@@ -75,9 +75,9 @@ def test_its_disks_change(cluster: Cluster, nothing_left: Callable[[], None]) ->
 
     # Without its check of names rename asks a person.
     node.run("sh", "-c", f"printf '192.0.2.%s\n' '1 {WEB}' '2 {NEW}' >> /etc/hosts")
-    cluster.gnt("gnt-instance", "rename", "--no-ip-check", WEB, NEW)
+    cluster.gnt("gnt-instance", "rename", WEB, NEW)
     assert node.run("zfs", "get", "-Ho", "value", "zfsext:instance", f"zfs/vm/{volume}") == NEW
-    cluster.gnt("gnt-instance", "rename", "--no-ip-check", NEW, WEB)
+    cluster.gnt("gnt-instance", "rename", NEW, WEB)
     cluster.gnt("gnt-instance", "reinstall", "-f", "-o", "noop+default", WEB)
 
     for kind in ("soft", "full"):
