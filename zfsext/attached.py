@@ -73,6 +73,7 @@ def confirmed(volume: str) -> str | None:
         or fsid != note.fsid
         or not loop.whole
         or not loop.lasting
+        or loopdev.size(note.device) != status.st_size  # a grow that was killed
     ):
         return None
     return note.device

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable
 
 from zfsext import attached, holders, image, loopdev, mounts, ownership, places, pool
-from zfsext.config import Config
-from zfsext.errors import Busy
+from zfsext.config import PATH, Config
+from zfsext.errors import Busy, ConfigError
 from zfsext.places import Copy
 
 #: How long a device may stay open after CLR_FD before that counts as in use: udev looks into each device that changes.
@@ -25,10 +25,11 @@ def attach(volume: str, config: Config) -> str:
     file = image.open_checked(directory)
     try:
         image.size(file)
-        device = loopdev.usable(loopdev.on(file), image.path(directory))
+        status = os.fstat(file)
+        device = loopdev.usable(loopdev.within(status.st_dev), status.st_ino, image.path(directory))
         if device is None:
             device = loopdev.attach(file, image.path(directory))
-        elif loopdev.size(device) != os.fstat(file).st_size:
+        elif loopdev.size(device) != status.st_size:
             loopdev.refresh(device)  # a grow that was killed before it came to this
     finally:
         os.close(file)
@@ -46,13 +47,19 @@ def mounted(copy: Copy) -> str:
 def detach(volume: str, config: Config) -> None:
     """Take the volume's block device away and unmount its dataset. Done is what the kernel shows as done.
 
-    Needs no answer from ZFS: a device that stands keeps its dataset mounted. Raises Busy, naming the holder, if
-    the device is in use; the dataset then stays as it is. Somebody who only looks into the directory is no
-    reason to fail. Raises PoolUnavailable if what is written to the device cannot get to the pool.
+    Needs no answer from ZFS: a device that stands keeps its dataset mounted, and is found by that, whatever became of
+    the image's name. Raises Busy, naming the holder, if the device is in use; the dataset then stays as it is. Somebody
+    who only looks into the directory is no reason to fail. Raises PoolUnavailable if what is written to the device
+    cannot get to the pool, ConfigError if the disk was attached below a parent that is not configured any more.
     """
-    for mount in mounts.of(places.names(volume, config)):
+    names = places.names(volume, config)
+    note = attached.read(volume)
+    if note is not None and note.dataset not in names:
+        raise ConfigError(f"disk {volume} is attached as {note.dataset}: its parent is missing in {PATH}")
+    for mount in mounts.of(names):
         pool.require(pool.of(mount.source))
-        _take_devices(image.path(mount.directory))
+        for loop in loopdev.within(mount.device):
+            _take_device(loop.path, mount.directory)
         if not _soon(lambda directory=mount.directory: mounts.unmount(directory)):  # type: ignore[misc]
             who = ", ".join(holders.of_dataset(mount.source)) or "somebody"
             os.write(2, f"zfsext: {mount.source} stays mounted on {mount.directory}: {who} uses it\n".encode())
@@ -66,23 +73,14 @@ def unmounted(dataset: str) -> None:
             raise Busy(f"{dataset} is in use by {', '.join(holders.of_dataset(dataset)) or 'somebody'}")
 
 
-def _take_devices(path: str) -> None:
-    try:
-        loops = loopdev.on(path)
-    except FileNotFoundError:
-        return
-    for loop in loops:
-        _take_device(loop.path, path)
-
-
-def _take_device(device: str, path: str) -> None:
+def _take_device(device: str, directory: str) -> None:
     loopdev.detach(device)
     if _soon(lambda: not loopdev.stands(device)):
         return
     loopdev.keep(device)
     who = holders.of_device(device)
     if loopdev.stands(device):
-        raise Busy(f"{device} on {path} is in use by {', '.join(who) or 'somebody who has just closed it: try again'}")
+        raise Busy(f"{device} on {directory} is in use by {', '.join(who) or 'somebody who just closed it: try again'}")
 
 
 def _soon(done: Callable[[], bool]) -> bool:

@@ -52,7 +52,8 @@ def load(path: str = PATH) -> Config:
         parts = parent.split("/")
         if len(parts) < 2 or not all(part and set(part) <= _DATASET and part[0] != "." for part in parts):
             raise ConfigError(f"{path}: dataset {parent!r} must be a file system below a pool, such as zfs/vm")
-        if parent.endswith(STANDBY_SUFFIX) or any(other != parent and other.startswith(parent + "/") for other in live):
+        below = (parent + "/", standby(parent) + "/")
+        if parent.endswith(STANDBY_SUFFIX) or any(other.startswith(below) for other in live):
             raise ConfigError(f"{path}: dataset {parent!r} holds, or is beside, another one of the list")
     if not live or len(set(live)) != len(live):
         raise ConfigError(f"{path}: dataset must name one or more file systems, each once")

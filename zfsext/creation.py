@@ -42,12 +42,8 @@ def create(request: Request, config: Config) -> None:
         else:
             return
     reserved = reservation.properties(request.size, wanted.recordsize) if wanted.thick else {}
-    available = found.parent(standby(wanted.parent)).number("available")
-    if wanted.thick and reserved["reservation"] > available:
-        raise NoSpace(
-            f"a thick disk of {request.size} MiB sets {reserved['reservation'] // MIB + 1} MiB aside, and "
-            f"{wanted.parent} has {available // MIB} MiB: make room, or use reservation=thin"
-        )
+    if wanted.thick:
+        _require_space(wanted.parent, request.size, reserved["reservation"])
     new = places.new_name(wanted.parent, request.volume)
     zfs.create(new, _native(wanted, reserved), {properties.STATE: ownership.CREATING})
     try:
@@ -61,6 +57,16 @@ def create(request: Request, config: Config) -> None:
     except (ZfsextError, OSError) as error:
         _undo(wanted.parent, new, error)
         raise
+
+
+def _require_space(parent: str, size: int, reserved: int) -> None:
+    place = standby(parent)
+    available = zfs.read([place], ["available"])[place].number("available")
+    if reserved > available:
+        raise NoSpace(
+            f"a thick disk of {size} MiB sets {reserved // MIB + 1} MiB aside, and {parent} has {available // MIB} MiB"
+            ": make room, or use reservation=thin"
+        )
 
 
 def _undo(parent: str, new: str, error: Exception) -> None:

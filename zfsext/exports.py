@@ -1,6 +1,6 @@
 """What gnt-backup reads: a clone of the disk as it is now, which Ganeti treats as a volume of its own."""
 
-from zfsext import image, loopdev, mounts, ownership, places, properties, removal, zfs
+from zfsext import loopdev, mounts, ownership, places, properties, removal, zfs
 from zfsext.config import Config
 from zfsext.contract import Request
 
@@ -23,4 +23,4 @@ def snapshot(request: Request, config: Config) -> None:
 
 
 def _devices(copy: places.Copy) -> list[str]:
-    return [loop.path for mount in mounts.of([copy.name]) for loop in loopdev.on(image.path(mount.directory))]
+    return [loop.path for mount in mounts.of([copy.name]) for loop in loopdev.within(mount.device)]

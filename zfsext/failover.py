@@ -1,8 +1,9 @@
-"""The veto of a failover to a node that does not have the VM's disks.
+"""The veto of a failover or migration to a node that does not have the VM's disks.
 
 Ganeti takes ext for storage that each node reaches, so it stops the VM first and then finds no disk on the target.
 Its pre hook runs on the master and on the target while the VM still runs, and a failure of it ends the operation
-(lib/cmdlib/instance_migration.py: LUInstanceFailover.BuildHooksNodes; doc/hooks.rst for the variables).
+(lib/cmdlib/instance_migration.py: LUInstanceFailover.BuildHooksNodes; doc/hooks.rst for the variables). A migration has
+hooks of its own, also when always_failover makes a failover of it.
 """
 
 import os
@@ -16,6 +17,7 @@ from zfsext.errors import NotHere, Refused, ZfsextError
 
 PROVIDER = "zfsfile"
 ADDRESSES = "ssconf_node_primary_ips"
+CLEANUPS = ("GANETI_FAILOVER_CLEANUP", "GANETI_MIGRATE_CLEANUP")
 
 
 def main() -> NoReturn:
@@ -29,7 +31,12 @@ def main() -> NoReturn:
 
 
 def check(environ: Mapping[str, str]) -> None:
-    """Raise Refused if this node is the target and does not have one of the instance's zfsfile disks."""
+    """Raise Refused if this node is the target and does not have one of the instance's zfsfile disks.
+
+    Nothing speaks against cleaning up after a move that failed: that only finds out where the instance is.
+    """
+    if any(environ.get(name) == "True" for name in CLEANUPS):
+        return
     volumes = list(disks(environ))
     target = environ.get("GANETI_NEW_PRIMARY", "")
     if not volumes or not is_this_node(target, environ.get("GANETI_DATA_DIR", "/var/lib/ganeti")):

@@ -5,7 +5,8 @@ import os
 from zfsext import attachment, image, loopdev, ownership, places, reservation, zfs
 from zfsext.config import Config
 from zfsext.contract import Request
-from zfsext.errors import Refused
+from zfsext.errors import Refused, ZfsextError
+from zfsext.places import Copy
 
 
 def grow(request: Request, config: Config) -> None:
@@ -21,11 +22,21 @@ def grow(request: Request, config: Config) -> None:
         if request.new_size < now:
             raise Refused(f"disk {request.volume} has {now} MiB and cannot shrink to {request.new_size}")
         if copy.dataset.number("refreservation"):
-            wanted = reservation.properties(request.new_size, copy.dataset.number("recordsize"))
-            for name, value in wanted.items():
-                zfs.set_property(copy.name, name, str(value))
+            _reserve(copy, reservation.properties(request.new_size, copy.dataset.number("recordsize")))
         image.grow(file, request.new_size)
         for loop in loopdev.on(file):
             loopdev.refresh(loop.path)
     finally:
         os.close(file)
+
+
+def _reserve(copy: Copy, wanted: dict[str, int]) -> None:
+    """Set the reservation's properties, all or none: a refquota above its refreservation makes no write wait."""
+    before = zfs.read([copy.name], list(wanted))[copy.name]
+    try:
+        for name, value in wanted.items():
+            zfs.set_property(copy.name, name, str(value))
+    except ZfsextError:
+        for name in reversed(wanted):
+            zfs.set_property(copy.name, name, before[name])
+        raise

@@ -43,8 +43,13 @@ def of_dataset(dataset: str) -> list[str]:
         for loop in _entries(SYSFS)
         if loop.startswith("loop") and inside(_read(f"{SYSFS}/{loop}/loop/backing_file"))
     ]
-    own = os.readlink("/proc/self/ns/mnt")
-    seen = {own}
+    return found + in_namespaces(dataset)
+
+
+def in_namespaces(dataset: str) -> list[str]:
+    """Return who keeps the dataset mounted in a mount namespace other than ours; one process for each."""
+    found = []
+    seen = {os.readlink("/proc/self/ns/mnt")}
     for pid in _pids():
         try:
             namespace = os.readlink(f"/proc/{pid}/ns/mnt")

@@ -67,8 +67,7 @@ def grow(file: int, new_size: int) -> None:
 
 def blank(file: int) -> bool:
     """Tell whether the open image has nothing but holes."""
-    os.fsync(file)  # SEEK_DATA is right only for what is on disk already
-    try:
+    try:  # what is not on disk yet is synced first, or counts as data (module/zfs/dmu.c: dmu_offset_next)
         os.lseek(file, 0, os.SEEK_DATA)
     except OSError as error:
         if error.errno == errno.ENXIO:  # no data from here on

@@ -78,17 +78,21 @@ def look(path: str) -> Loop | None:
     return Loop(path, (device, inode), offset, sizelimit, flags)
 
 
-def on(image: int | str) -> list[Loop]:
-    """Return every loop device that stands on the image, an open file or a path."""
-    status = os.stat(image)
-    backing = (status.st_dev, status.st_ino)
+def within(device: int) -> list[Loop]:
+    """Return every loop device that stands on a file, also a deleted one, of the file system of this device number."""
     found = []
     for name in os.listdir(SYSFS):
         if name.startswith("loop") and os.path.exists(f"{SYSFS}/{name}/loop"):
             loop = look(f"/dev/{name}")
-            if loop is not None and loop.backing == backing:
+            if loop is not None and loop.backing[0] == device:
                 found.append(loop)
     return found
+
+
+def on(image: int | str) -> list[Loop]:
+    """Return every loop device that stands on the image, an open file or a path."""
+    status = os.stat(image)
+    return [loop for loop in within(status.st_dev) if loop.backing[1] == status.st_ino]
 
 
 def stands(path: str) -> bool:
@@ -137,30 +141,32 @@ def detach(path: str) -> None:
 
     On a device that others have open the kernel says yes, and clears it when the last of them is gone.
     """
-    device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        fcntl.ioctl(device, CLR_FD, 0)
+        device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            fcntl.ioctl(device, CLR_FD, 0)
+        finally:
+            os.close(device)
     except OSError as error:
         if error.errno != errno.ENXIO:  # nothing stood there
             raise
-    finally:
-        os.close(device)
 
 
 def keep(path: str) -> None:
     """Take back what `detach` left on a device that is in use: it shall not vanish with its last user."""
-    device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     try:
-        info = bytearray(INFO64.size)
-        fcntl.ioctl(device, GET_STATUS64, info)
-        fields = list(INFO64.unpack(info))
-        fields[8] &= ~AUTOCLEAR
-        fcntl.ioctl(device, SET_STATUS64, INFO64.pack(*fields))
+        device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+        try:
+            info = bytearray(INFO64.size)
+            fcntl.ioctl(device, GET_STATUS64, info)
+            fields = list(INFO64.unpack(info))
+            fields[8] &= ~AUTOCLEAR
+            fcntl.ioctl(device, SET_STATUS64, INFO64.pack(*fields))
+        finally:
+            os.close(device)
     except OSError as error:
         if error.errno != errno.ENXIO:  # it went away meanwhile, as it was told to
             raise
-    finally:
-        os.close(device)
 
 
 def refresh(path: str) -> None:
@@ -181,19 +187,30 @@ def flush(path: str) -> None:
         os.close(device)
 
 
-def usable(loops: list[Loop], image: str) -> str | None:
-    """Return the one device among loops that can serve the image; None if there is none at all.
+def usable(loops: list[Loop], inode: int, image: str) -> str | None:
+    """Return the one device that can serve the image, among those on its file system; None if there is none at all.
 
-    Raises Busy for a device that somebody set up by hand in another way, or for more than one.
+    Raises Busy for a device that somebody set up by hand in another way, or for more than one; and for one on another
+    file, which is what an image that was replaced or removed leaves behind, with whatever is written to it since.
     """
     if not loops:
         return None
-    wrong = [loop for loop in loops if not loop.whole]
-    if wrong or len(loops) > 1:
-        which = ", ".join(loop.path for loop in wrong or loops)
+    other = [loop.path for loop in loops if loop.backing[1] != inode]
+    if other:
         raise Busy(
-            f"{which} on {image} was not set up by zfsext (read-only, a part of the file, or a second device): "
-            f"end its use, then 'losetup -d' it"
+            f"{', '.join(other)} is on another file than {image}, in the same dataset: the image was replaced while in "
+            "use. What is written to the device is not in the image: end its use, save what it has, 'losetup -d' it"
+        )
+    wrong = [loop.path for loop in loops if not loop.whole]
+    if wrong:
+        raise Busy(
+            f"{', '.join(wrong)} on {image} was not set up by zfsext (it is read-only or a part of the file): end its "
+            "use, then 'losetup -d' it"
+        )
+    if len(loops) > 1:
+        raise Busy(
+            f"{', '.join(loop.path for loop in loops)} all stand on {image}, and a disk has one device: end the use of "
+            "those that the VM does not have, then 'losetup -d' them"
         )
     if not loops[0].lasting:
         keep(loops[0].path)

@@ -57,12 +57,15 @@ def at(directory: str) -> Mount | None:
 def mount(dataset: str, directory: str) -> None:
     """Mount the dataset on the directory, which is made if need be, unless it is mounted there.
 
-    Raises Busy if the directory holds files that the mount would hide, or something else is mounted there,
+    Raises Busy if the directory holds files that the mount would hide, or something else is mounted there or over it,
     and SystemRefused if the kernel will not mount.
     """
     os.makedirs(directory, mode=0o755, exist_ok=True)
+    directory = os.path.realpath(directory)  # as the mount table has it
     there = at(directory)
     if there is not None and (there.kind, there.source) == ("zfs", dataset):
+        if there.device != os.stat(directory).st_dev:
+            raise Busy(f"{dataset} is on {directory}, but something is mounted over it: 'findmnt -T {directory}'")
         return
     if there is not None:
         raise Busy(
@@ -81,20 +84,22 @@ def mount(dataset: str, directory: str) -> None:
         raise SystemRefused(f"{dataset} could not be mounted on {directory}: {os.strerror(code)}{hint}")
     there = at(directory)
     if there is None or there.source != dataset or there.device != os.stat(directory).st_dev:
+        unmount(directory)
         raise SystemRefused(f"{directory} does not show {dataset}, though it was mounted there: 'findmnt {directory}'")
 
 
 def unmount(directory: str) -> bool:
     """Unmount what is on the directory, and tell whether that was done.
 
-    False means that somebody has a file or his working directory in there.
+    False means that somebody has a file or his working directory in there, or that something is mounted over it.
     """
     if _libc.umount2(os.fsencode(directory), 0):
         code = ctypes.get_errno()
         if code == errno.EBUSY:
             return False
-        if code != errno.EINVAL:  # EINVAL: nothing is mounted there
-            raise SystemRefused(f"{directory} could not be unmounted: {os.strerror(code)}")
+        if code in (errno.EINVAL, errno.ENOENT):  # nothing is mounted there, as far as the path leads
+            return at(directory) is None
+        raise SystemRefused(f"{directory} could not be unmounted: {os.strerror(code)}")
     return True
 
 

@@ -18,7 +18,7 @@ from zfsext.properties import STATE
 #: The snapshot that an export is a clone of. There is one at a time, and no snapshot tool makes or prunes its like.
 EXPORT_SNAPSHOT = "zfsext-export"
 
-PROPERTIES = ("type", "mountpoint", "recordsize", "readonly", "refreservation", "available", "origin", STATE)
+PROPERTIES = ("type", "mountpoint", "recordsize", "readonly", "refreservation", STATE)
 
 
 class Copy:
@@ -40,11 +40,6 @@ class Copy:
     def state(self) -> str | None:
         """What zfsext last made of it; None if zfsext did not make it. A state that was sent along is none."""
         return self.dataset.local(STATE)
-
-    @property
-    def origin(self) -> str:
-        """The snapshot that it is a clone of; '-' if it is none."""
-        return self.dataset["origin"]
 
     @property
     def mountpoint(self) -> str:

@@ -6,6 +6,7 @@ A warm attach or open is answered in this process; everything else is work on a 
 
 import os
 import sys
+import time
 
 from zfsext import attached, contract, pool
 from zfsext.errors import PoolUnavailable, ZfsextError
@@ -68,7 +69,7 @@ def _cold(request: "Request") -> str:
     if not request.volume:
         return guard.run(lambda: verbs.VERBS[request.action](request, settings), working, request.action)
     lock = VolumeLock(request.volume, request.action)
-    if working != pools and not lock.try_shared():
+    if working != pools and not _free(lock, guard.PATIENCE):
         ill = next(name for name in pools if name not in working)
         state = pool.state(ill) or "not imported"
         raise PoolUnavailable(f"pool {ill} is {state}, and {lock.holder()} waits for it already")
@@ -82,3 +83,13 @@ def _cold(request: "Request") -> str:
         return said
 
     return guard.run(work, working, f"{request.action} of {request.volume}")
+
+
+def _free(lock: VolumeLock, seconds: float) -> bool:
+    """Tell whether the lock is free within so many seconds: who works on a pool that is well gives it back in time."""
+    deadline = time.monotonic() + seconds
+    while not lock.try_shared():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.1)
+    return True

@@ -1,5 +1,7 @@
 """The end of a disk: its device, its snapshots, its dataset; nothing that is not its own."""
 
+from collections.abc import Iterable
+
 from zfsext import attachment, holders, mounts, ownership, places, properties, zfs
 from zfsext.config import Config
 from zfsext.contract import EXPORT_SUFFIX
@@ -12,7 +14,7 @@ def remove(volume: str, config: Config) -> None:
     """Destroy the volume with its snapshots. One that is not there is removed already.
 
     Raises Busy, before anything is destroyed, if its device is in use, or if it has holds, clones or datasets below
-    it; Refused if zfsext did not make it.
+    it, or is mounted in another mount namespace; Refused if zfsext did not make it.
     """
     found = places.find(volume, config)
     for copy in found.copies:
@@ -27,6 +29,8 @@ def remove(volume: str, config: Config) -> None:
         remove_export(volume, config)
     for copy in found.copies:
         destroy(copy)
+    if places.is_export(volume):
+        _forget_origins(volume.removesuffix(EXPORT_SUFFIX), config.live)
 
 
 def remove_export(volume: str, config: Config) -> None:
@@ -38,7 +42,7 @@ def remove_export(volume: str, config: Config) -> None:
 
 
 def destroy(copy: Copy) -> None:
-    """Destroy one copy of a volume, whose device is gone, with its snapshots and, if it is an export, its origin."""
+    """Destroy one copy of a volume, whose device is gone, with its snapshots."""
     attachment.unmounted(copy.name)
     zfs.destroy_snapshots([snapshot.name for snapshot in zfs.snapshots(copy.name)])
     try:
@@ -49,8 +53,6 @@ def destroy(copy: Copy) -> None:
         raise Busy(f"{copy.name} was not destroyed: {', '.join(holders.of_dataset(copy.name)) or error}") from error
     if copy.mountpoint.startswith("/"):
         mounts.remove_directory(copy.mountpoint)
-    if copy.state == ownership.EXPORT and copy.origin.endswith(f"@{places.EXPORT_SNAPSHOT}"):
-        zfs.destroy_snapshots([copy.origin])
 
 
 def _removable(copy: Copy, volume: str) -> list[zfs.Snapshot]:
@@ -60,6 +62,8 @@ def _removable(copy: Copy, volume: str) -> list[zfs.Snapshot]:
     reasons = [
         f"{snapshot.name} is held ({', '.join(zfs.holds(snapshot.name))})" for snapshot in snapshots if snapshot.holds
     ]
+    reasons += [f"{name} is below it" for name in zfs.below(copy.name)]
+    reasons += [f"{copy.name} is mounted in {holder}" for holder in holders.in_namespaces(copy.name)]
     reasons += [
         f"{snapshot.name} has the clone {clone}"
         for snapshot in snapshots
@@ -68,10 +72,19 @@ def _removable(copy: Copy, volume: str) -> list[zfs.Snapshot]:
     ]
     if reasons:
         raise Busy(
-            f"disk {volume} was not removed: {'; '.join(reasons)}. 'zfs release' the holds, 'zfs promote' or destroy "
-            "the clones, and try again"
+            f"disk {volume} was not removed: {'; '.join(reasons)}. 'zfs release' the holds, 'zfs promote' "
+            "or destroy the clones, destroy what is below, end or unmount there what keeps it mounted, and try again"
         )
     return snapshots
+
+
+def _forget_origins(volume: str, parents: Iterable[str]) -> None:
+    """Destroy the snapshot that an export of the volume was a clone of, also one that a killed remove left."""
+    for parent in parents:
+        for dataset in zfs.read([places.live_name(parent, volume)], ["type"]):
+            name = f"{dataset}@{places.EXPORT_SNAPSHOT}"
+            if any(each.name == name and not each.clones and not each.holds for each in zfs.snapshots(dataset)):
+                zfs.destroy_snapshots([name])
 
 
 def _ours(copy: Copy, volume: str) -> bool:

@@ -10,8 +10,6 @@ write is a record in 2.1, and in 2.3 as much as the loop device asks for at once
 it is always reckoned as the latter: a disk lives through the upgrade.
 """
 
-from collections.abc import Mapping
-
 MIB = 1 << 20
 POINTERS = 1024  # block pointers in an indirect block: 128 KiB of 128 bytes each (include/sys/dnode.h, spa.h)
 INDIRECT = 128 << 10
@@ -22,7 +20,7 @@ WRITE = 4 * MIB  # a loop device's largest request (block/blk-settings.c: BLK_DE
 INFLATION = 32  # spa_asize_inflation is 24; the rest is for what a write changes besides its data
 
 
-def properties(mebibytes: int, recordsize: int) -> Mapping[str, int]:
+def properties(mebibytes: int, recordsize: int) -> dict[str, int]:
     """Return the properties, in bytes and in the order to set them, of a thick disk with an image of this size."""
     content = data(mebibytes, recordsize)
     headroom = min(max(content // 8, SMALLEST_HEADROOM), LARGEST_HEADROOM)

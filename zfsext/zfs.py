@@ -126,6 +126,14 @@ def snapshots(dataset: str) -> list[Snapshot]:
     return found
 
 
+def below(dataset: str) -> list[str]:
+    """Return the datasets directly below this one."""
+    done = _command("list", "-H", "-t", "filesystem,volume", "-d", "1", "-o", "name", dataset)
+    if done.returncode:
+        _refuse(f"zfs list {dataset}", done.stderr.splitlines(), done.returncode)
+    return [name for name in done.stdout.splitlines() if name != dataset]
+
+
 def set_property(dataset: str, name: str, value: str) -> None:
     """Set one property of an existing dataset, which libzfs_core cannot (a channel program sets only user ones)."""
     done = _command("set", f"{name}={value}", dataset)

@@ -7,7 +7,7 @@ from conftest import ADD, Cluster
 
 pytestmark = pytest.mark.cluster
 WEB = "web1.example.com"
-HOOK = "/etc/ganeti/hooks/instance-failover-pre.d/zfsext"
+HOOKS = [f"/etc/ganeti/hooks/instance-{verb}-pre.d/zfsext" for verb in ("failover", "migrate")]
 
 
 def test_a_vm_does_not_go_where_its_disks_are_not(cluster: Cluster, nothing_left: Callable[[], None]) -> None:
@@ -22,11 +22,14 @@ def test_a_vm_does_not_go_where_its_disks_are_not(cluster: Cluster, nothing_left
     assert (cluster.status(WEB), cluster.primary(WEB)) == ("running", "node1")
 
     said = node.refused("gnt-instance", "migrate", "-f", "-n", "node2.example.com", WEB)
-    assert "is not on this node" in said
+    assert "was not stopped" in said
     assert (cluster.status(WEB), cluster.primary(WEB)) == ("running", "node1")
 
     for each in cluster.nodes:
-        each.run("chmod", "a-x", HOOK)
+        each.run("chmod", "a-x", *HOOKS)
+    said = node.refused("gnt-instance", "migrate", "-f", "-n", "node2.example.com", WEB)
+    assert "is not on this node" in said
+    assert (cluster.status(WEB), cluster.primary(WEB)) == ("running", "node1")
     said = node.refused("gnt-instance", "failover", "-f", "-n", "node2.example.com", WEB)
     assert "only on this node" in said
     assert cluster.primary(WEB) == "node1"

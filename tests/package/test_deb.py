@@ -55,8 +55,9 @@ def test_scripts_start_without_the_site_module(files: tarfile.TarFile) -> None:
     assert text(files, f"{PROVIDER}/run").splitlines()[0] == "#!/usr/bin/python3 -IS"
 
 
-def test_the_hook_has_a_name_that_ganeti_runs(files: tarfile.TarFile) -> None:
-    hook = files.getmember("./etc/ganeti/hooks/instance-failover-pre.d/zfsext")
+@pytest.mark.parametrize("verb", ["failover", "migrate"])
+def test_the_hook_has_a_name_that_ganeti_runs(files: tarfile.TarFile, verb: str) -> None:
+    hook = files.getmember(f"./etc/ganeti/hooks/instance-{verb}-pre.d/zfsext")
     assert hook.mode == 0o755
     assert text(files, hook.name).splitlines()[0] == "#!/usr/bin/python3 -IS"
 
@@ -64,6 +65,7 @@ def test_the_hook_has_a_name_that_ganeti_runs(files: tarfile.TarFile) -> None:
 def test_what_an_administrator_may_change_is_kept_on_upgrade(control: tarfile.TarFile) -> None:
     assert text(control, "./conffiles").split() == [
         "/etc/ganeti/hooks/instance-failover-pre.d/zfsext",
+        "/etc/ganeti/hooks/instance-migrate-pre.d/zfsext",
         "/etc/zfsext.conf",
     ]
 

@@ -83,7 +83,7 @@ def test_a_path_without_a_device_is_none(tmp_path: Path) -> None:
 
 
 def test_a_device_that_nobody_uses_goes_away(file: Path, device: str) -> None:
-    attachment._take_devices(str(file))
+    attachment._take_device(device, str(file.parent))
     assert not loopdev.stands(device)
 
 
@@ -91,7 +91,7 @@ def test_a_device_in_use_stays_and_its_user_is_named(file: Path, device: str, mo
     monkeypatch.setattr(attachment, "SECONDS", 0.3)
     with user_of(device, "100") as user:
         with pytest.raises(Busy, match=rf"pid {user.pid} \(sleep\)"):
-            attachment._take_devices(str(file))
+            attachment._take_device(device, str(file.parent))
         loop = loopdev.look(device)
     assert loop is not None
     assert loop.lasting, "the kernel was left to remove the device when its user goes"
@@ -100,7 +100,7 @@ def test_a_device_in_use_stays_and_its_user_is_named(file: Path, device: str, mo
 
 def test_a_user_who_leaves_in_time_is_no_trouble(file: Path, device: str) -> None:
     with user_of(device, "0.3"):
-        attachment._take_devices(str(file))
+        attachment._take_device(device, str(file.parent))
     assert not loopdev.stands(device)
 
 
@@ -108,13 +108,13 @@ def test_a_user_who_leaves_in_time_is_no_trouble(file: Path, device: str) -> Non
 def test_a_device_set_up_by_hand_in_another_way_is_refused(file: Path, options: list[str]) -> None:
     subprocess.run(["losetup", *options, "--find", str(file)], check=True)
     with pytest.raises(Busy, match="losetup -d"):
-        loopdev.usable(loopdev.on(str(file)), str(file))
+        loopdev.usable(loopdev.on(str(file)), file.stat().st_ino, str(file))
 
 
 def test_two_devices_on_one_image_are_refused(file: Path, device: str) -> None:
     second = set_up(file)
     with pytest.raises(Busy) as error:
-        loopdev.usable(loopdev.on(str(file)), str(file))
+        loopdev.usable(loopdev.on(str(file)), file.stat().st_ino, str(file))
     assert device in str(error.value)
     assert second in str(error.value)
 
@@ -124,7 +124,7 @@ def test_a_device_that_was_told_to_vanish_is_told_to_stay(file: Path, device: st
     subprocess.run(["losetup", "-d", device], check=True)
     found = loopdev.on(str(file))
     assert not found[0].lasting
-    assert loopdev.usable(found, str(file)) == device
+    assert loopdev.usable(found, file.stat().st_ino, str(file)) == device
     os.close(held)
     assert loopdev.stands(device)
 
@@ -133,6 +133,10 @@ def test_a_device_on_an_image_that_was_replaced_is_not_the_images(file: Path, de
     os.rename(file, file.with_name("old"))
     image.create(str(file.parent), 8)
     assert loopdev.on(str(file)) == []
+    status = file.stat()
+    found = [loop for loop in loopdev.within(status.st_dev) if loop.path == device]
+    with pytest.raises(Busy, match="another file"):
+        loopdev.usable(found, status.st_ino, str(file))
     subprocess.run(["losetup", "-d", device], check=True)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import MIB, PARENT, Disk, loops, read_device, run, start, together, write_device
+from conftest import MIB, PARENT, RUN, Disk, loops, read_device, run, start, together, write_device
 
 pytestmark = pytest.mark.zfs
 
@@ -168,3 +168,47 @@ def test_attach_does_not_depend_on_its_environment(disk: Disk, environ: dict[str
     )
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("/dev/loop")
+
+
+def test_a_mount_that_is_covered_is_not_taken_for_the_disk(disk: Disk) -> None:
+    """Something is mounted over the parent, and has a file where the image should be."""
+    disk.attach()
+    note = Path(f"{RUN}/{disk.name}.attached")
+    run("mount", "-t", "tmpfs", "cover", f"/{PARENT}")
+    try:
+        other = Path(disk.directory)
+        other.mkdir()
+        (other / "disk.raw").write_bytes(bytes(64 * MIB))
+        note.unlink()
+        assert "mounted over it" in disk.refused("attach")
+        disk.ok("detach")
+        assert not any(disk.name in loop for loop in loops())
+    finally:
+        run("umount", f"/{PARENT}")
+    assert disk.attach()
+
+
+def test_a_device_on_an_image_that_was_replaced_is_not_doubled(disk: Disk) -> None:
+    device = disk.attach()
+    write_device(device, b"guest")
+    aside = disk.image.with_name("aside")
+    disk.image.rename(aside)
+    disk.image.write_bytes(bytes(64 * MIB))
+    assert f"{device} is on another file" in disk.refused("attach")
+    assert f"{device} is on another file" in disk.refused("open", VOL_OPEN_EXCLUSIVE="True")
+    disk.ok("detach")
+    assert not any(disk.name in loop for loop in loops())
+    assert disk.attach()
+    disk.ok("detach")
+
+
+@pytest.mark.proof
+def test_a_mount_point_behind_a_link(disk: Disk, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    run("zfs", "set", f"mountpoint={tmp_path}/link/disk", disk.dataset)
+    device = disk.attach()
+    write_device(device, b"data")
+    assert disk.attach() == device
+    disk.ok("detach")
+    assert read_device(disk.attach(), 4) == b"data"

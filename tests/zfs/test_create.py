@@ -160,6 +160,11 @@ def test_a_disk_in_a_second_parent_is_found_by_its_name(
         assert disk.ok("attach", EXTP_DATASET="zfs/vm") == f"{device}\n"
         configured("[zfsext]\ndataset = zfs/vm zfs/other\n")
         assert "already" in disk.refused("create", VOL_SIZE="64")
+        configured("[zfsext]\ndataset = zfs/vm\n")
+        for action in ("detach", "remove"):
+            assert f"zfs/other/{disk.name}: its parent is missing" in disk.refused(action)
+        configured("[zfsext]\ndataset = zfs/vm zfs/other\n")
+        assert disk.attach() == device
         disk.ok("remove")
     finally:
         for name in ("zfs/other", "zfs/other-standby"):

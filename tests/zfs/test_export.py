@@ -80,3 +80,11 @@ def test_a_clone_by_hand_is_no_export(disk: Disk) -> None:
     finally:
         run("zfs", "destroy", clone)
     export.ok("remove")
+
+
+def test_what_a_killed_remove_left_of_an_export_goes_with_the_next(disk: Disk) -> None:
+    export = disk.snapshot()
+    run("zfs", "destroy", export.dataset)
+    assert f"{disk.dataset}@zfsext-export" in datasets()
+    export.ok("remove")
+    assert f"{disk.dataset}@zfsext-export" not in datasets()

@@ -9,6 +9,9 @@ from conftest import MIB, Disk, read_device, run, write_device
 pytestmark = pytest.mark.zfs
 
 
+RESERVED = "reservation,refquota,refreservation"
+
+
 def size(device: str) -> int:
     return int(run("blockdev", "--getsize64", device)) // MIB
 
@@ -59,5 +62,7 @@ def test_a_thick_disks_reservation_grows_first(disks: Callable[..., Disk]) -> No
     disk.grow(128)
     assert int(disk.property("refreservation")) > 128 * MIB
     too_much = int(run("zfs", "get", "-Hpo", "value", "available", "zfs")) // MIB + 10_000
+    before = run("zfs", "get", "-Hpo", "value", RESERVED, disk.dataset)
     assert "reservation" in disk.refused("grow", VOL_SIZE="128", VOL_NEW_SIZE=str(too_much))
+    assert run("zfs", "get", "-Hpo", "value", RESERVED, disk.dataset) == before
     assert size(disk.attach()) == 128

@@ -1,5 +1,9 @@
 """Remove takes the named volume and its snapshots, and nothing of anybody else's."""
 
+import os
+import subprocess
+import time
+
 import pytest
 from conftest import PARENT, Disk, datasets, run
 
@@ -31,13 +35,29 @@ def test_a_clone_elsewhere_stops_it_before_anything_is_gone(disk: Disk) -> None:
 
 
 @pytest.mark.proof
-def test_a_dataset_below_stops_it(disk: Disk) -> None:
+def test_a_dataset_below_stops_it_before_anything_is_gone(disk: Disk) -> None:
+    run("zfs", "snapshot", f"{disk.dataset}@a")
     run("zfs", "create", "-o", "canmount=off", f"{disk.dataset}/below")
     try:
-        assert "datasets below" in disk.refused("remove")
-        assert disk.exists()
+        assert f"{disk.dataset}/below is below it" in disk.refused("remove")
+        assert f"{disk.dataset}@a" in datasets()
     finally:
         run("zfs", "destroy", f"{disk.dataset}/below")
+    disk.ok("remove")
+
+
+def test_a_mount_in_another_namespace_stops_it_before_anything_is_gone(disk: Disk) -> None:
+    disk.attach()
+    run("zfs", "snapshot", f"{disk.dataset}@a")
+    with subprocess.Popen(["unshare", "--mount", "sleep", "300"]) as other:
+        try:
+            while os.readlink(f"/proc/{other.pid}/ns/mnt") == os.readlink("/proc/self/ns/mnt"):
+                time.sleep(0.05)
+            disk.ok("detach")
+            assert f"the mount namespace of pid {other.pid} (sleep)" in disk.refused("remove")
+            assert f"{disk.dataset}@a" in datasets()
+        finally:
+            other.kill()
     disk.ok("remove")
 
 

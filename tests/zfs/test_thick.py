@@ -51,6 +51,15 @@ def test_each_block_can_be_written_twice_in_a_full_pool(
     disk.ok("remove")
 
 
+def test_what_a_killed_create_had_set_aside_is_free_for_the_next(disks: Callable[..., Disk], small_pool: str) -> None:
+    disk = disks(128)
+    half = f"{small_pool}/vm-standby/{disk.name}.new"
+    run("zfs", "create", "-o", "zfsext:state=creating", "-o", "canmount=off", "-o", "reservation=300M", half)
+    disk.create(reservation="thick")
+    assert disk.attach()
+    disk.ok("remove")
+
+
 def test_a_disk_that_cannot_be_promised_its_space_is_not_made(disks: Callable[..., Disk], small_pool: str) -> None:
     disk = disks(1024)
     said = disk.refused("create", VOL_SIZE="1024", EXTP_RESERVATION="thick")
