@@ -60,11 +60,10 @@ def mount(dataset: str, directory: str) -> None:
     Raises Busy if the directory holds files that the mount would hide, or something else is mounted there or over it,
     and SystemRefused if the kernel will not mount.
     """
-    os.makedirs(directory, mode=0o755, exist_ok=True)
     directory = os.path.realpath(directory)  # as the mount table has it
     there = at(directory)
     if there is not None and (there.kind, there.source) == ("zfs", dataset):
-        if there.device != os.stat(directory).st_dev:
+        if not _visible(there):
             raise Busy(f"{dataset} is on {directory}, but something is mounted over it: 'findmnt -T {directory}'")
         return
     if there is not None:
@@ -72,6 +71,7 @@ def mount(dataset: str, directory: str) -> None:
             f"{directory} should be the place of {dataset}, but {there.source} ({there.kind}) is mounted there: "
             f"'umount {directory}'"
         )
+    os.makedirs(directory, mode=0o755, exist_ok=True)
     if os.listdir(directory):
         raise Busy(
             f"{directory} should be the place of {dataset}, but that is not mounted and the directory is not empty: "
@@ -83,7 +83,7 @@ def mount(dataset: str, directory: str) -> None:
         hint = f"; 'zfs load-key {dataset}' if it is encrypted" if code in (errno.EACCES, errno.EPERM) else ""
         raise SystemRefused(f"{dataset} could not be mounted on {directory}: {os.strerror(code)}{hint}")
     there = at(directory)
-    if there is None or there.source != dataset or there.device != os.stat(directory).st_dev:
+    if there is None or there.source != dataset or not _visible(there):
         unmount(directory)
         raise SystemRefused(f"{directory} does not show {dataset}, though it was mounted there: 'findmnt {directory}'")
 
@@ -114,6 +114,14 @@ def remove_directory(directory: str) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOENT, errno.ENOTEMPTY, errno.EBUSY):
             raise
+
+
+def _visible(mount: Mount) -> bool:
+    """Tell whether its directory leads to the mount, and not to something that is mounted over it."""
+    try:
+        return os.stat(mount.directory).st_dev == mount.device
+    except FileNotFoundError:
+        return False
 
 
 def _plain(field: str) -> str:

@@ -69,7 +69,7 @@ def _cold(request: "Request") -> str:
     if not request.volume:
         return guard.run(lambda: verbs.VERBS[request.action](request, settings), working, request.action)
     lock = VolumeLock(request.volume, request.action)
-    if working != pools and not _free(lock, guard.PATIENCE):
+    if working != pools and not _free(lock, guard.PATIENCE if working else 0):
         ill = next(name for name in pools if name not in working)
         state = pool.state(ill) or "not imported"
         raise PoolUnavailable(f"pool {ill} is {state}, and {lock.holder()} waits for it already")
@@ -86,7 +86,7 @@ def _cold(request: "Request") -> str:
 
 
 def _free(lock: VolumeLock, seconds: float) -> bool:
-    """Tell whether the lock is free within so many seconds: who works on a pool that is well gives it back in time."""
+    """Tell whether the lock is free within so many seconds: who works on another pool, a healthy one, gives it back."""
     deadline = time.monotonic() + seconds
     while not lock.try_shared():
         if time.monotonic() >= deadline:

@@ -79,11 +79,15 @@ def _removable(copy: Copy, volume: str) -> list[zfs.Snapshot]:
 
 
 def _forget_origins(volume: str, parents: Iterable[str]) -> None:
-    """Destroy the snapshot that an export of the volume was a clone of, also one that a killed remove left."""
-    for parent in parents:
-        for dataset in zfs.read([places.live_name(parent, volume)], ["type"]):
-            name = f"{dataset}@{places.EXPORT_SNAPSHOT}"
-            if any(each.name == name and not each.clones and not each.holds for each in zfs.snapshots(dataset)):
+    """Destroy the snapshot that an export of the volume was a clone of, also one that a killed remove left.
+
+    Only of a disk of ours. One that somebody holds or has cloned since stays, and the disk's own remove names that.
+    """
+    disks = zfs.read([places.live_name(parent, volume) for parent in parents], [properties.STATE])
+    for disk in disks.values():
+        if disk.local(properties.STATE) == ownership.OWNER:
+            name = f"{disk.name}@{places.EXPORT_SNAPSHOT}"
+            if any(each.name == name and not each.clones and not each.holds for each in zfs.snapshots(disk.name)):
                 zfs.destroy_snapshots([name])
 
 

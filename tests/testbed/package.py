@@ -15,7 +15,7 @@ from ssh import Connection
 NONE = "none"
 """The name of the package of a tree that has no debian/ yet."""
 
-UNPACKAGED = ("tests/", "bench/", ".ci/")
+UNPACKAGED = ("tests/", "bench/", ".ci/", "doc/proof.txt")
 """What the tree has and no package is made of: a change here builds no new one."""
 
 

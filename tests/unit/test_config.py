@@ -48,7 +48,7 @@ def test_what_is_set_is_taken(tmp_path: Path) -> None:
     ]
     + [
         f"[zfsext]\ndataset = {value}\n"
-        for value in ("zfs/vm zfs/vm", "zfs/vm zfs/vm/more", "zfs/vm-standby", "a/%(b)s")
+        for value in ("zfs/vm zfs/vm", "zfs/vm zfs/vm/more", "zfs/vm zfs/vm-standby/more", "zfs/vm-standby", "a/%(b)s")
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str) -> None:

@@ -82,6 +82,18 @@ def test_a_clone_by_hand_is_no_export(disk: Disk) -> None:
     export.ok("remove")
 
 
+def test_a_snapshot_of_that_name_on_a_dataset_that_is_not_ours_stays(disks: Callable[..., Disk]) -> None:
+    foreign = disks()
+    export = Disk(f"{foreign.name}.snap")
+    run("zfs", "create", "-o", "canmount=off", foreign.dataset)
+    run("zfs", "snapshot", f"{foreign.dataset}@zfsext-export")
+    try:
+        export.ok("remove")
+        assert f"{foreign.dataset}@zfsext-export" in datasets()
+    finally:
+        run("zfs", "destroy", "-r", foreign.dataset)
+
+
 def test_what_a_killed_remove_left_of_an_export_goes_with_the_next(disk: Disk) -> None:
     export = disk.snapshot()
     run("zfs", "destroy", export.dataset)

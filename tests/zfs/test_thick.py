@@ -10,6 +10,7 @@ from conftest import MIB, Disk, run
 
 pytestmark = pytest.mark.zfs
 SMALL = "small"
+RESERVED = "reservation,refquota,refreservation"
 
 
 @pytest.fixture
@@ -68,6 +69,29 @@ def test_a_disk_that_cannot_be_promised_its_space_is_not_made(disks: Callable[..
         f"{small_pool}/vm",
         f"{small_pool}/vm-standby",
     ]
+
+
+@pytest.mark.proof
+def test_a_grow_that_fails_takes_back_what_it_set(
+    disks: Callable[..., Disk], small_pool: str, tmp_path: Path
+) -> None:
+    """The reservation counts the snapshots, so it can be set in a full pool; the refreservation after it cannot."""
+    os.truncate(tmp_path / "vdev", 1024 * MIB)
+    run("zpool", "online", "-e", small_pool, str(tmp_path / "vdev"))
+    disk = disks(128).create(reservation="thick")
+    disk.dataset = f"{small_pool}/vm/{disk.name}"
+    device = disk.attach()
+    for number in range(2):
+        with open(device, "r+b", buffering=0) as target:
+            for place in range(128):
+                os.pwrite(target.fileno(), os.urandom(MIB), place * MIB)
+            os.fsync(target.fileno())
+        run("zfs", "snapshot", f"{disk.dataset}@{number}")
+    fill(f"/{small_pool}/rest/file")
+    before = run("zfs", "get", "-Hpo", "value", RESERVED, disk.dataset)
+    assert "refreservation of" in disk.refused("grow", VOL_SIZE="128", VOL_NEW_SIZE="192")
+    assert run("zfs", "get", "-Hpo", "value", RESERVED, disk.dataset) == before
+    disk.ok("remove")
 
 
 def test_a_snapshot_that_would_break_the_promise_is_refused(disks: Callable[..., Disk], small_pool: str) -> None:
