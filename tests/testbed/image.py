@@ -23,7 +23,7 @@ MASKED = [
     "e2scrub_reap.service", "fstrim.timer", "logrotate.timer", "systemd-tmpfiles-clean.timer",
     "cron.service", "sanoid.timer", "mdadm-shutdown.service",
     "mdmonitor.service", "mdmonitor-oneshot.timer", "mdcheck_start.timer", "mdcheck_continue.timer",
-    "mdadm.service", "nbd-server.service", "nbd-client.service", "rsync.service",
+    "mdadm.service", "nagios-nrpe-server.service", "nbd-server.service", "nbd-client.service", "rsync.service",
     "systemd-timesyncd.service", "systemd-update-utmp.service", "systemd-update-utmp-runlevel.service",
     "systemd-pcrphase.service", "systemd-pcrphase-sysinit.service", "getty@tty1.service",
     "serial-getty@ttyS0.service", "keyboard-setup.service", "console-setup.service",

@@ -27,6 +27,12 @@ STORAGE = [
     "zfs-auto-snapshot",
 ]
 
+TOOLS = [
+    "python3-click", "python3-nagiosplugin", "python3-prometheus-client", "python3-rich",
+    "nagios-nrpe-server", "nagios-nrpe-plugin",
+]
+"""What the package depends on, and what a node's monitoring calls it from."""
+
 TESTS = [
     "python3", "python3-pytest", "python3-hypothesis", "python3-pytest-timeout", "python3-coverage",
 ]
@@ -36,7 +42,7 @@ def packages(release: str) -> list[str]:
     """All packages of a node of RELEASE."""
     version = GANETI[release]
     ganeti = ["ganeti", f"ganeti-{version}", f"ganeti-haskell-{version}", f"ganeti-htools-{version}"]
-    return sorted({*SYSTEM, *STORAGE, *TESTS, *ganeti})
+    return sorted({*SYSTEM, *STORAGE, *TOOLS, *TESTS, *ganeti})
 
 
 def key(release: str) -> str:
