@@ -4,6 +4,7 @@ from zfsext import zfs
 
 STATE = "zfsext:state"
 INSTANCE = "zfsext:instance"
+SIZE = "zfsext:size"  # in MiB, decimal; a hint for where the image cannot be seen
 
 CANMOUNT_NOAUTO = 2  # canmount is not inherited, and attach mounts
 DIRECT_DISABLED = 0
