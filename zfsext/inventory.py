@@ -148,6 +148,11 @@ def take(config: Config) -> Inventory:
     return Inventory(**read)
 
 
+def ill(config: Config) -> list[Pool]:
+    """Return those pools of the configuration that do not work. Asks none of them."""
+    return [Pool(name, pool.state(name)) for name in places.pools(config.live) if not pool.works(name)]
+
+
 def _taken(config: Config, working: list[str]) -> Inventory:
     parents = [parent for parent in config.live if pool.of(parent) in working]
     disks = list(_disks(parents, working)) if working else []

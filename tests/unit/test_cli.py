@@ -8,10 +8,12 @@ import sys
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
+import nagiosplugin
 import pytest
 from conftest import CLUSTER, DB, WEB, Node
 
-from zfsext import __version__, cli, cluster, listing
+from zfsext import __version__, cli, cluster, inventory, listing
+from zfsext.errors import PoolUnavailable, SystemRefused
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,6 +26,8 @@ def here(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     node.disk(DB + ".new", "zfs/vm-standby", "creating")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(cluster, "load", lambda: CLUSTER)
+    monkeypatch.setattr(nagiosplugin.runtime.Runtime, "instance", None)
+    monkeypatch.setattr(nagiosplugin.runtime.Runtime, "stdout", None)  # 1.3 keeps what it was at import
 
 
 class run:  # noqa: N801
@@ -130,3 +134,53 @@ def test_the_scripts_that_ganeti_calls_load_none_of_the_commands_libraries() -> 
     )
     done = subprocess.run([sys.executable, "-ISc", code, str(ROOT)], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_health_ends_with_the_code_in_each_form(tmp_path: Path) -> None:
+    path = tmp_path / "zfsext.prom"
+    done = run("health")
+    assert (done.exit_code, done.stderr) == (1, "")
+    assert done.stdout.startswith(f"warning: half-made: zfs/vm-standby/{DB}.new is what a killed create left.")
+    assert f"\n    zfs destroy zfs/vm-standby/{DB}.new\n" in done.stdout
+    assert done.stdout.endswith("\nzfsext warning: 2 datasets in 1 pools, 1 warning\n")
+    assert run("health", "--nagios").exit_code == 1
+    told = run("health", "--json")
+    assert (told.exit_code, json.loads(told.stdout)["findings"][0]["kind"]) == (1, "half-made")
+    written = run("health", "--prometheus", str(path))
+    assert (written.exit_code, written.stdout) == (1, "")
+    assert "zfsext_health_status 1.0\n" in path.read_text()
+
+
+def test_health_without_root_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    for arguments in ([], ["--json"], ["--nagios"]):
+        done = run("health", *arguments)
+        assert done.exit_code == 3
+        assert "this needs root" in done.stdout
+
+
+def test_health_goes_on_without_ganetis_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    def load() -> None:
+        raise SystemRefused("config.data is not what Ganeti writes")
+
+    monkeypatch.setattr(cluster, "load", load)
+    kinds = [each["kind"] for each in json.loads(run("health", "--json").stdout)["findings"]]
+    assert kinds == ["ganeti", "half-made"]
+
+
+def test_a_pool_that_stops_meanwhile_is_still_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def take(_: object) -> None:
+        raise PoolUnavailable("pool zfs is SUSPENDED, and the look at the disks waits for it")
+
+    (tmp_path / "kstat/zfs/state").write_text("SUSPENDED\n")
+    monkeypatch.setattr(inventory, "take", take)
+    done = run("health", "--json")
+    assert [(each["severity"], each["kind"]) for each in json.loads(done.stdout)["findings"]] == [
+        ("critical", "pool-state"),
+        ("unknown", "disks"),
+    ]
+    assert done.exit_code == 2
+
+
+def test_one_form_at_a_time() -> None:
+    assert run("health", "--json", "--nagios").exit_code == 2
