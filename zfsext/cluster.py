@@ -32,12 +32,16 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """The name of this node, those of all instances and, if it is complete, all zfsfile disks by their volumes."""
+    """The name of this node, those of all instances and, if it is complete, all zfsfile disks by their volumes.
+
+    detached are the disks that Ganeti keeps without an instance, which can be attached again: volumes with UUIDs.
+    """
 
     node: str
     instances: frozenset[str]
     complete: bool = False
     disks: dict[str, Disk] = field(default_factory=dict)
+    detached: dict[str, str] = field(default_factory=dict)
 
 
 def load(data: str = DATA) -> Cluster | None:
@@ -103,12 +107,18 @@ def _is_ours(address: str) -> bool:
 def _complete(node: str, data: dict[str, Any]) -> Cluster:
     instances = data["instances"].values()
     disks = {disk.volume: disk for instance in instances for disk in _disks(instance, data)}
-    return Cluster(node, frozenset(instance["name"] for instance in instances), True, disks)
+    ours = {disk["logical_id"][1]: uuid for uuid, disk in data["disks"].items() if _is_zfsfile(disk)}
+    detached = {volume: uuid for volume, uuid in ours.items() if volume not in disks}
+    return Cluster(node, frozenset(instance["name"] for instance in instances), True, disks, detached)
+
+
+def _is_zfsfile(disk: dict[str, Any]) -> bool:
+    return bool(disk["dev_type"] == "ext" and disk["logical_id"][0] == PROVIDER)
 
 
 def _disks(instance: dict[str, Any], data: dict[str, Any]) -> Iterator[Disk]:
     node = data["nodes"][instance["primary_node"]]["name"]
     for index, uuid in enumerate(instance["disks"]):
         disk = data["disks"][uuid]
-        if disk["dev_type"] == "ext" and disk["logical_id"][0] == PROVIDER:
+        if _is_zfsfile(disk):
             yield Disk(instance["name"], index, disk["logical_id"][1], int(disk["size"]), node)

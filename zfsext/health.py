@@ -70,8 +70,12 @@ def exit_code(findings: Sequence[Finding]) -> int:
 def summary(found: Inventory, findings: Sequence[Finding]) -> str:
     """Return how many disks there are, and how many findings of each severity, in a few words."""
     counts = Counter(each.severity for each in findings)
-    words = [f"{counts[severity]} {severity}" for severity in reversed(SEVERITIES) if counts[severity]]
-    return ", ".join([f"{len(found.disks)} datasets in {len(found.pools)} pools", *words])
+    words = [_count(counts[severity], severity) for severity in reversed(SEVERITIES) if counts[severity]]
+    return ", ".join([f"{_count(len(found.disks), 'disk')} in {_count(len(found.pools), 'pool')}", *words])
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' if number != 1 and what not in (CRITICAL, UNKNOWN) else ''}"
 
 
 def _pools(found: Inventory, limits: Limits) -> Iterator[Finding]:
@@ -125,7 +129,11 @@ def _place(disk: Disk, found: Inventory, known: Cluster | None) -> Iterator[Find
         yield Finding(NOTICE, "export-left", volume, what, _script("remove", volume))
     elif disk.role in (LIVE, STANDBY) and known is not None:
         gone = ganeti is None if known.complete else instance not in known.instances
-        if gone:
+        if volume in known.detached:
+            what = f"{name} was detached from its instance, and Ganeti keeps it. Attach it again, also to remove it"
+            attach = f"gnt-instance modify --disk attach:uuid={known.detached[volume]} {instance or 'INSTANCE'}"
+            yield Finding(NOTICE, "detached", volume, what, attach)
+        elif gone:
             device = f", attached as {disk.devices[0].path}" if disk.devices else ""
             what = (
                 f"{name} (it was of {instance or 'no instance'}{device}) is of no instance that Ganeti has. Unless a "

@@ -142,7 +142,7 @@ def test_health_ends_with_the_code_in_each_form(tmp_path: Path) -> None:
     assert (done.exit_code, done.stderr) == (1, "")
     assert done.stdout.startswith(f"warning: half-made: zfs/vm-standby/{DB}.new is what a killed create left.")
     assert f"\n    zfs destroy zfs/vm-standby/{DB}.new\n" in done.stdout
-    assert done.stdout.endswith("\nzfsext warning: 2 datasets in 1 pools, 1 warning\n")
+    assert done.stdout.endswith("\nzfsext warning: 2 disks in 1 pool, 1 warning\n")
     assert run("health", "--nagios").exit_code == 1
     told = run("health", "--json")
     assert (told.exit_code, json.loads(told.stdout)["findings"][0]["kind"]) == (1, "half-made")

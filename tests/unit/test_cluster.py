@@ -21,6 +21,7 @@ CONFIG: dict[str, Any] = {
         "d1": {"dev_type": "ext", "logical_id": ["zfsfile", WEB], "size": 20480},
         "d2": {"dev_type": "drbd", "logical_id": ["n1", "n2", 11000, 0, 1, "secret"], "children": [], "size": 512},
         "d3": {"dev_type": "ext", "logical_id": ["rbdlike", "other"], "size": 1024},
+        "d5": {"dev_type": "ext", "logical_id": ["zfsfile", "put.aside"], "size": 1024},
         "d4": {"dev_type": "ext", "logical_id": ["zfsfile", DB], "size": 1024},
     },
 }
@@ -54,6 +55,7 @@ def test_a_candidate_knows_the_zfsfile_disks_of_all_nodes(data: Path) -> None:
         WEB: cluster.Disk("web1.example.com", 1, WEB, 20480, "node1.example.com"),
         DB: cluster.Disk("db1.example.com", 2, DB, 1024, "node2.example.com"),
     }
+    assert found.detached == {"put.aside": "d5"}
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,13 @@ def test_a_live_disk_of_an_instance_on_another_node_is_misplaced() -> None:
     assert kinds(examine(found(), ELSEWHERE, Limits())) == [(WARNING, "misplaced")]
 
 
+def test_a_disk_that_ganeti_keeps_without_an_instance_is_no_orphan() -> None:
+    aside = replace(CLUSTER, disks={}, detached={WEB: "d5"})
+    (finding,) = examine(found(), aside, Limits())
+    assert (finding.severity, finding.kind) == (NOTICE, "detached")
+    assert finding.command == "gnt-instance modify --disk attach:uuid=d5 web1.example.com"
+
+
 def test_with_the_names_alone_an_orphan_is_told_by_its_instance() -> None:
     gone = Cluster("node1.example.com", frozenset({"db1.example.com"}))
     assert kinds(examine(found(), gone, Limits())) == [(WARNING, "orphan")]
@@ -167,4 +174,4 @@ def test_the_exit_code_is_the_worst_findings(severities: list[str], code: int) -
 
 def test_the_summary_counts() -> None:
     findings = [Finding(NOTICE, "x", "x", "x"), Finding(CRITICAL, "x", "x", "x"), Finding(NOTICE, "x", "x", "x")]
-    assert health.summary(found(), findings) == "1 datasets in 1 pools, 1 critical, 2 notice"
+    assert health.summary(found(), findings) == "1 disk in 1 pool, 1 critical, 2 notices"

@@ -32,7 +32,7 @@ def said(findings: list[Finding], capsys: pytest.CaptureFixture[str]) -> tuple[s
 
 def test_all_is_well_in_one_line_with_performance_data(capsys: pytest.CaptureFixture[str]) -> None:
     assert said([Finding(NOTICE, "hold", "a@b", "held")], capsys) == (
-        "ZFSEXT OK - 1 datasets in 2 pools, 1 notice | disks=1;;;0 findings_critical=0;;;0 findings_notice=1;;;0 "
+        "ZFSEXT OK - 1 disk in 2 pools, 1 notice | disks=1;;;0 findings_critical=0;;;0 findings_notice=1;;;0 "
         "findings_unknown=0;;;0 findings_warning=0;;;0 pool_zfs=42%;80;90;0;100\n",
         0,
     )
@@ -42,14 +42,14 @@ def test_a_single_fault_is_said_in_full(capsys: pytest.CaptureFixture[str]) -> N
     line, code = said([ORPHAN], capsys)
     assert (line.count("\n"), line.count("|"), code) == (1, 1, 1)
     assert line.startswith(
-        "ZFSEXT WARNING - 1 datasets in 2 pools, 1 warning; orphan: zfs/vm/web is of no / instance | "
+        "ZFSEXT WARNING - 1 disk in 2 pools, 1 warning; orphan: zfs/vm/web is of no / instance | "
     )
 
 
 def test_of_many_faults_the_worst_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     line, code = said([Finding(CRITICAL, "pool-state", "ssd", "SUSPENDED"), *[ORPHAN] * 4], capsys)
     assert code == 2
-    assert "1 critical, 4 warning; pool-state ssd; orphan web; orphan web; 2 more | " in line
+    assert "1 critical, 4 warnings; pool-state ssd; orphan web; orphan web; 2 more | " in line
 
 
 def test_what_is_not_known_is_unknown(capsys: pytest.CaptureFixture[str]) -> None:
