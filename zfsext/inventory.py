@@ -15,8 +15,8 @@ from zfsext.contract import EXPORT_SUFFIX, NEW_SUFFIX
 from zfsext.errors import NotHere
 from zfsext.properties import INSTANCE, SIZE, STATE
 
-#: How long the look may take, in seconds. It is a handful of commands, however many disks there are.
-SECONDS = 60
+#: How long the look may take, in seconds: a handful of commands, however many disks there are. NRPE gives up after 60.
+SECONDS = 45
 PROPERTIES = (
     *("used", "referenced", "logicalreferenced", "recordsize", "compression", "refreservation", "refquota"),
     *("reservation", "creation", "receive_resume_token", STATE, INSTANCE, SIZE),

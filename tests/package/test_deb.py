@@ -55,6 +55,15 @@ def test_scripts_start_without_the_site_module(files: tarfile.TarFile) -> None:
     assert text(files, f"{PROVIDER}/run").splitlines()[0] == "#!/usr/bin/python3 -IS"
 
 
+def test_the_command_is_where_the_sudoers_line_has_it(files: tarfile.TarFile) -> None:
+    command = files.getmember("./usr/sbin/zfsext")
+    assert command.mode == 0o755
+    assert text(files, command.name).splitlines()[0] == "#!/usr/bin/python3 -I"
+    examples = "./usr/share/doc/ganeti-extstorage-zfs/examples"
+    assert "NOPASSWD: /usr/sbin/zfsext health --nagios\n" in text(files, f"{examples}/zfsext.sudoers")
+    assert "_ZFSEXT_COMPLETE=bash_complete" in text(files, "./usr/share/bash-completion/completions/zfsext")
+
+
 @pytest.mark.parametrize("verb", ["failover", "migrate"])
 def test_the_hook_has_a_name_that_ganeti_runs(files: tarfile.TarFile, verb: str) -> None:
     hook = files.getmember(f"./etc/ganeti/hooks/instance-{verb}-pre.d/zfsext")

@@ -21,3 +21,15 @@ def test_the_package_and_the_library_have_one_version() -> None:
     found = re.match(r"ganeti-extstorage-zfs \((\S+)\) ", newest)
     assert found is not None
     assert found[1] == zfsext.__version__
+
+
+def test_each_kind_of_finding_and_each_metric_is_in_the_man_page() -> None:
+    page = (ROOT / "doc/man/zfsext.8.rst").read_text(encoding="utf-8")
+    sources = "".join((ROOT / f"zfsext/{name}.py").read_text(encoding="utf-8") for name in ("health", "cli"))
+    kinds = set(re.findall(r"Finding\([\w.]+, \"([\w-]+)\"", sources))
+    documented = re.findall(r"^([\w-]+) \((?:notice|warning|critical|unknown)", page, re.MULTILINE)
+    assert sorted(kinds) == documented
+    table = (ROOT / "doc/health.md").read_text(encoding="utf-8")
+    assert [kind for kind in kinds - {"ganeti", "root", "disks"} if f"`{kind}`" not in table] == []
+    gauges = re.findall(r"gauge\(\"(\w+)\"", (ROOT / "zfsext/textfile.py").read_text(encoding="utf-8"))
+    assert [f"zfsext_{name}" for name in gauges if f"\nzfsext_{name}" not in page] == []
