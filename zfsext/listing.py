@@ -76,8 +76,8 @@ def _lines(disk: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "image", f"{disk['directory']}/disk.raw" if disk["directory"] else "not mounted"
     yield "device", ", ".join(device["path"] for device in disk["devices"]) or "none"
     yield "size", "not known" if disk["size_mib"] is None else human(disk["size_mib"] * MIB)
-    holds = human(disk["logical_bytes"])
-    yield "holds", f"{holds} before compression, {human(disk['referenced_bytes'])} on disk"
+    data = human(disk["logical_bytes"])
+    yield "data", f"{data} before compression, {human(disk['referenced_bytes'])} on disk"
     yield "used", f"{human(disk['used_bytes'])} with its snapshots and what is set aside"
     yield "properties", f"recordsize={human(disk['recordsize_bytes'])} compression={disk['compression']}"
     yield "reservation", f"thick, {human(disk['reservation_bytes'])}" if disk["refreservation_bytes"] else "thin"

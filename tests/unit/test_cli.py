@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 
 import nagiosplugin
@@ -14,6 +15,7 @@ from conftest import CLUSTER, DB, WEB, Node
 
 from zfsext import __version__, cli, cluster, inventory, listing
 from zfsext.errors import PoolUnavailable, SystemRefused
+from zfsext.inventory import Disk, Inventory
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -54,6 +56,14 @@ def test_a_list_has_a_line_for_each_disk() -> None:
     ]
 
 
+def test_disks_are_in_the_order_of_their_indexes() -> None:
+    second = replace(CLUSTER.disks[WEB], index=1)
+    first = replace(second, index=0, volume="zz.ext.disk0")
+    two = replace(CLUSTER, disks={disk.volume: disk for disk in (second, first)})
+    found = Inventory([Disk(f"zfs/vm/{volume}", volume, "live") for volume in two.disks])
+    assert [disk["volume"] for disk in listing.known(found, two)] == ["zz.ext.disk0", WEB]
+
+
 def test_json_has_units_in_its_keys() -> None:
     disk, _ = json.loads(run("list", "--json").stdout)
     assert {key: disk[key] for key in ("instance", "disk", "size_mib", "used_bytes", "node")} == {
@@ -77,6 +87,7 @@ def test_show_takes_the_first_label() -> None:
     assert (done.exit_code, done.stderr) == (0, "")
     assert done.stdout.startswith(f"disk 0 of web1.example.com\n  volume:        {WEB}\n")
     assert DB not in done.stdout
+    assert "not on this node" not in done.stdout
 
 
 def test_show_names_similar_instances() -> None:

@@ -77,6 +77,7 @@ def test_a_healthy_node_has_nothing_to_say() -> None:
         ({"size_mib": 65, "image_bytes": None}, WARNING, "size", "gnt-cluster repair-disk-sizes web1.example.com"),
         ({**THICK, "refquota_bytes": 1}, WARNING, "reservation", GROW),
         ({**THICK, "reservation_bytes": 0}, WARNING, "reservation", GROW),
+        ({**THICK, "refquota_bytes": MIB, "refreservation_bytes": MIB}, WARNING, "reservation", GROW),
         ({"refquota_bytes": 1}, WARNING, "reservation", f"zfs set refquota=none zfs/vm/{WEB}"),
         ({"logical_bytes": 58 * MIB}, NOTICE, "disk-fill", "gnt-instance grow-disk web1.example.com 0 10G"),
     ],

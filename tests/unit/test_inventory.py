@@ -37,14 +37,15 @@ def test_a_disk_is_what_its_place_and_its_state_say(node: Node) -> None:
     node.disk(DB, "zfs/vm-standby")
     node.disk(DB, "zfs/old")
     node.datasets["zfs/vm/byhand"] = {}
-    node.datasets[f"zfs/vm/{WEB}/child"] = {}
+    node.disk("child", f"zfs/vm/{WEB}")
+    node.disk("received.snap", "zfs/vm-standby", "owner")
     node.datasets["zfs/vm-standby/byhand.new"] = {}
     node.datasets["zfs/elsewhere"] = {}
     assert by_role(inventory.take(CONFIG)) == {
         "live": [WEB],
         "new": [WEB],
         "export": [WEB + ".snap"],
-        "standby": [DB, "byhand.new"],
+        "standby": [DB, "received.snap", "byhand.new"],
         "stray": [DB],
         "foreign": ["byhand", f"{WEB}/child"],
     }
