@@ -45,7 +45,8 @@ def create(request: Request, config: Config) -> None:
     if wanted.thick:
         _require_space(wanted.parent, request.size, reserved["reservation"])
     new = places.new_name(wanted.parent, request.volume)
-    zfs.create(new, _native(wanted, reserved), {properties.STATE: ownership.CREATING, properties.SIZE: str(request.size)})
+    user = {properties.STATE: ownership.CREATING, properties.SIZE: str(request.size)}
+    zfs.create(new, _native(wanted, reserved), user)
     try:
         directory = places.private_directory(new)
         mounts.mount(new, directory)

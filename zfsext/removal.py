@@ -52,7 +52,7 @@ def abandoned(copy: Copy, volume: str) -> bool:
     """Tell whether the copy is a disk in the making that nobody makes any more; to be called under the volume's lock.
 
     A power cut inside the call that makes a dataset can leave it without its properties (module/zfs/zfs_ioctl.c:
-    zfs_ioc_create sets them in transactions of their own). Such a one is known by its name, and by having nothing in it.
+    zfs_ioc_create sets them in transactions of their own). Such a one is known by its name and by having nothing in it.
     """
     if copy.name != places.new_name(copy.parent, volume):
         return False
