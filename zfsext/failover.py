@@ -7,16 +7,13 @@ hooks of its own, also when always_failover makes a failover of it.
 """
 
 import os
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from typing import NoReturn
 
-from zfsext import config, contract, guard, ownership, places, pool
+from zfsext import cluster, config, contract, guard, ownership, places, pool
 from zfsext.errors import NotHere, Refused, ZfsextError
 
-PROVIDER = "zfsfile"
-ADDRESSES = "ssconf_node_primary_ips"
 CLEANUPS = ("GANETI_FAILOVER_CLEANUP", "GANETI_MIGRATE_CLEANUP")
 
 
@@ -39,7 +36,7 @@ def check(environ: Mapping[str, str]) -> None:
         return
     volumes = list(disks(environ))
     target = environ.get("GANETI_NEW_PRIMARY", "")
-    if not volumes or not is_this_node(target, environ.get("GANETI_DATA_DIR", "/var/lib/ganeti")):
+    if not volumes or not cluster.is_this_node(target, environ.get("GANETI_DATA_DIR", cluster.DATA)):
         return
     settings = config.load()
     working = [name for name in places.pools(settings.live) if pool.works(name)]
@@ -56,23 +53,8 @@ def disks(environ: Mapping[str, str]) -> Iterator[str]:
     """Yield the volumes of the instance's zfsfile disks."""
     for index in range(int(environ.get("GANETI_INSTANCE_DISK_COUNT", "0"))):
         prefix = f"GANETI_INSTANCE_DISK{index}_"
-        if environ.get(prefix + "PROVIDER") == PROVIDER:
+        if environ.get(prefix + "PROVIDER") == cluster.PROVIDER:
             yield contract.volume_name(prefix + "ID", environ.get(prefix + "ID", ""))
-
-
-def is_this_node(name: str, data: str) -> bool:
-    """Tell whether the node of this name is this one: its address, as Ganeti knows it, is one of ours."""
-    with open(f"{data}/{ADDRESSES}") as file:
-        addresses = dict(line.split() for line in file)
-    if name not in addresses:
-        raise Refused(f"Ganeti's list of nodes has no {name or 'target'} ({data}/{ADDRESSES})")
-    family = socket.AF_INET6 if ":" in addresses[name] else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((addresses[name], 0))
-        except OSError:  # EADDRNOTAVAIL: somebody else's
-            return False
-    return True
 
 
 def _missing(volumes: list[str], settings: config.Config) -> Iterator[str]:

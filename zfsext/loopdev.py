@@ -82,15 +82,15 @@ def look(path: str) -> Loop | None:
     return Loop(path, (device, inode), offset, sizelimit, flags)
 
 
+def standing() -> list[Loop]:
+    """Return every loop device that stands on a file."""
+    names = [name for name in os.listdir(SYSFS) if name.startswith("loop") and os.path.exists(f"{SYSFS}/{name}/loop")]
+    return [loop for loop in (look(f"/dev/{name}") for name in names) if loop is not None]
+
+
 def within(device: int) -> list[Loop]:
     """Return every loop device that stands on a file, also a deleted one, of the file system of this device number."""
-    found = []
-    for name in os.listdir(SYSFS):
-        if name.startswith("loop") and os.path.exists(f"{SYSFS}/{name}/loop"):
-            loop = look(f"/dev/{name}")
-            if loop is not None and loop.backing[0] == device:
-                found.append(loop)
-    return found
+    return [loop for loop in standing() if loop.backing[0] == device]
 
 
 def on(image: int | str) -> list[Loop]:
@@ -102,6 +102,15 @@ def on(image: int | str) -> list[Loop]:
 def stands(path: str) -> bool:
     """Tell from sysfs whether the loop device at path has a backing file."""
     return os.path.exists(f"{SYSFS}/{os.path.basename(path)}/loop/backing_file")
+
+
+def file_name(path: str) -> str:
+    """Return the path of the file behind the device, as the kernel shows it now; empty if nothing is behind it."""
+    try:
+        with open(f"{SYSFS}/{os.path.basename(path)}/loop/backing_file", errors="surrogateescape") as file:
+            return file.read().rstrip("\n")
+    except FileNotFoundError:
+        return ""
 
 
 def size(path: str) -> int:

@@ -5,6 +5,8 @@ suspended pool could hold (module/zfs/spa_stats.c: spa_state_addr). Any other qu
 leave the asking process stuck in the kernel, where nothing can kill it.
 """
 
+import os
+
 from zfsext.errors import PoolUnavailable
 
 KSTAT = "/proc/spl/kstat/zfs"
@@ -23,6 +25,14 @@ def state(name: str) -> str:
             return file.read().strip()
     except FileNotFoundError:
         return ""
+
+
+def imported() -> list[str]:
+    """Return the names of the imported pools, whatever their state."""
+    try:
+        return sorted(name for name in os.listdir(KSTAT) if os.path.exists(f"{KSTAT}/{name}/state"))
+    except FileNotFoundError:  # the module is not loaded
+        return []
 
 
 def works(name: str) -> bool:

@@ -51,6 +51,8 @@ for name, _ in pairs(argv["inherit"]) do
 end
 """
 SNAPSHOT_COLUMNS = "name,userrefs,clones"
+POOL_COLUMNS = "name,size,allocated,free"
+NO_ERRORS = "No known data errors"
 INSTRUCTIONS = 1_000_000
 MEMORY = 1 << 20
 
@@ -102,28 +104,69 @@ def read(names: Sequence[str], properties: Sequence[str]) -> dict[str, Dataset]:
 
     A dataset is left out only if ZFS said that it does not exist; any other trouble raises SystemRefused.
     """
-    done = _command("get", "-Hp", "-o", "name,property,value,source", ",".join(properties), *names)
+    return _get(names, properties)
+
+
+def tree(roots: Sequence[str], properties: Sequence[str]) -> dict[str, Dataset]:
+    """Return the file systems at and below those of the roots that exist, as read does."""
+    return _get(roots, properties, "-r", "-t", "filesystem")
+
+
+def with_local(roots: Sequence[str], name: str) -> list[str]:
+    """Return the file systems at and below the roots on which this property is set, neither inherited nor received."""
+    return list(_get(roots, [name], "-r", "-t", "filesystem", "-s", "local"))
+
+
+def _get(names: Sequence[str], properties: Sequence[str], *options: str) -> dict[str, Dataset]:
+    done = _command("get", "-Hp", *options, "-o", "name,property,value,source", ",".join(properties), *names)
     missing = {f"cannot open '{name}': dataset does not exist" for name in names}
     complaints = [line for line in done.stderr.splitlines() if line not in missing]
     if complaints or done.returncode not in (0, 1) or (done.returncode and not done.stderr):
         _refuse(f"zfs get {' '.join(names)}", complaints, done.returncode)
     found: dict[str, Dataset] = {}
-    for line in done.stdout.splitlines():
-        name, key, value, source = line.split("\t")
+    for name, key, value, source in _fields(done.stdout, 4, "zfs get"):
         found.setdefault(name, Dataset(name))._properties[key] = (value, source)
     return found
 
 
 def snapshots(dataset: str) -> list[Snapshot]:
     """Return the dataset's own snapshots, oldest first."""
-    done = _command("list", "-Hp", "-t", "snapshot", "-d", "1", "-s", "createtxg", "-o", SNAPSHOT_COLUMNS, dataset)
+    return _snapshots("-d", "1", dataset)
+
+
+def all_snapshots(roots: Sequence[str]) -> list[Snapshot]:
+    """Return the snapshots of the datasets at and below the roots, which must exist, oldest first."""
+    return _snapshots("-r", *roots)
+
+
+def _snapshots(*which: str) -> list[Snapshot]:
+    done = _command("list", "-Hp", "-t", "snapshot", "-s", "createtxg", "-o", SNAPSHOT_COLUMNS, *which)
     if done.returncode:
-        _refuse(f"zfs list {dataset}", done.stderr.splitlines(), done.returncode)
-    found = []
-    for line in done.stdout.splitlines():
-        name, holds, clones = line.split("\t")
-        found.append(Snapshot(name, int(holds), [] if clones in ("", "-") else clones.split(",")))
-    return found
+        _refuse(f"zfs list {which[-1]}", done.stderr.splitlines(), done.returncode)
+    return [
+        Snapshot(name, int(holds), [] if clones in ("", "-") else clones.split(","))
+        for name, holds, clones in _fields(done.stdout, 3, "zfs list")
+    ]
+
+
+def space(pools: Sequence[str]) -> dict[str, tuple[int, int, int]]:
+    """Return the size of each pool, what is allocated and what is free of it, in bytes."""
+    done = _command("list", "-Hp", "-o", POOL_COLUMNS, *pools, program="zpool")
+    if done.returncode:
+        _refuse("zpool list", done.stderr.splitlines(), done.returncode)
+    return {
+        name: (int(size), int(allocated), int(free))
+        for name, size, allocated, free in _fields(done.stdout, 4, "zpool list")
+    }
+
+
+def data_errors(pool: str) -> str:
+    """Return what zpool status says of data that is lost in the pool; empty if none is known to be."""
+    done = _command("status", pool, program="zpool")
+    said = [line.removeprefix("errors: ") for line in done.stdout.splitlines() if line.startswith("errors: ")]
+    if done.returncode or not said:
+        _refuse(f"zpool status {pool}", done.stderr.splitlines(), done.returncode)
+    return "" if said[0] == NO_ERRORS else said[0]
 
 
 def below(dataset: str) -> list[str]:
@@ -211,9 +254,18 @@ def release() -> tuple[int, int]:
     return int(major), int(minor)
 
 
-def _command(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _fields(text: str, count: int, command: str) -> Iterator[list[str]]:
+    """Yield the fields of each line. A user property's value may hold anything, so also a tab or the end of a line."""
+    for line in text.splitlines():
+        fields = line.split("\t")
+        if len(fields) != count:
+            _refuse(command, [f"a line that cannot be read: {line!r}"], 0)
+        yield fields
+
+
+def _command(*arguments: str, program: str = "zfs") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["zfs", *arguments],
+        [program, *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -1,0 +1,101 @@
+"""A node as the unit tests of the command see it: what ZFS would print, and what the kernel would say."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from zfsext import lock, loopdev, mounts, pool, zfs
+from zfsext import node as node_module
+from zfsext.cluster import Cluster, Disk
+
+WEB = "81e8f43a-bb8f-4d09-8477-d35990fc50c3.ext.disk0"
+DB = "0c1f5f0e-6f5e-4f6b-9a55-0b9a7d1d5c11.ext.disk0"
+MIB = 1 << 20
+DEFAULTS = {
+    "used": "98304", "referenced": "98304", "logicalreferenced": "44032", "recordsize": "16384",
+    "compression": "lz4", "refreservation": "0", "refquota": "0", "reservation": "0", "creation": "1764000000",
+    "receive_resume_token": "-", "mountpoint": "/zfs/vm", "zfsext:state": "-", "zfsext:instance": "-",
+    "zfsext:size": "-",
+}
+CLUSTER = Cluster(
+    "node1.example.com",
+    frozenset({"web1.example.com", "db1.example.com"}),
+    True,
+    {WEB: Disk("web1.example.com", 0, WEB, 64, "node1.example.com")},
+)
+
+
+class Node:
+    """The datasets by name with the properties that they have set, the snapshots, the mounts and the loop devices."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.asked: list[Sequence[str]] = []
+        self.datasets: dict[str, dict[str, str]] = {"zfs": {}, "zfs/vm": {}, "zfs/vm-standby": {}}
+        self.snapshots: dict[str, tuple[list[str], list[str]]] = {}
+        self.mounts: list[mounts.Mount] = []
+        self.loops: list[loopdev.Loop] = []
+        self.space = {"zfs": (1000, 500, 500)}
+        self.errors = "errors: No known data errors"
+
+    def disk(self, volume: str, place: str = "zfs/vm", state: str = "owner", **properties: str) -> str:
+        name = f"{place}/{volume}"
+        given = {key.replace("zfsext_", "zfsext:"): value for key, value in properties.items()}
+        self.datasets[name] = {"zfsext:state": state, **given}
+        return name
+
+    def mount(self, dataset: str, size: int) -> str:
+        """Mount the dataset, with an image of so many MiB in it, and return the directory."""
+        directory = self.root / dataset.replace("/", "_")
+        directory.mkdir()
+        (directory / "disk.raw").touch()
+        os.truncate(directory / "disk.raw", size * MIB)
+        self.mounts.append(mounts.Mount(directory.stat().st_dev, str(directory), "zfs", dataset))
+        return str(directory)
+
+    def loop(self, directory: str, path: str = "/dev/loop0", flags: int = 0, other: bool = False) -> None:
+        status = os.stat(f"{directory}/disk.raw")
+        self.loops.append(loopdev.Loop(path, (status.st_dev, status.st_ino + other), 0, 0, flags))
+
+    def command(self, *arguments: str, program: str = "zfs") -> "subprocess.CompletedProcess[str]":
+        self.asked.append((program, *arguments))
+        out, err = "", ""
+        if program == "zpool" and arguments[0] == "list":
+            out = "".join(f"{name}\t" + "\t".join(map(str, self.space[name])) + "\n" for name in arguments[4:])
+        elif program == "zpool":
+            out = f"  pool: {arguments[1]}\n state: ONLINE\nconfig:\n\n\tzfs ONLINE 0 0 0\n\n{self.errors}\n"
+        elif arguments[0] == "list":
+            out = "".join(
+                f"{name}\t{len(holds)}\t{','.join(clones) or '-'}\n" for name, (holds, clones) in self.snapshots.items()
+            )
+        else:
+            *_, properties = (each for each in arguments if each in ("zfsext:state", "mountpoint") or "," in each)
+            for root in arguments[arguments.index(properties) + 1 :]:
+                if root not in self.datasets:
+                    err += f"cannot open '{root}': dataset does not exist\n"
+                for name, local in self.datasets.items():
+                    if name == root or ("-r" in arguments and name.startswith(root + "/")):
+                        for key in properties.split(","):
+                            if key in local or "-s" not in arguments:
+                                value, source = local.get(key, DEFAULTS[key]), "local" if key in local else "-"
+                                out += f"{name}\t{key}\t{value}\t{source}\n"
+        return subprocess.CompletedProcess(arguments, 1 if err else 0, out, err)
+
+
+@pytest.fixture
+def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
+    """Return a node with a pool that works and the two parents."""
+    made = Node(tmp_path)
+    (tmp_path / "kstat/zfs").mkdir(parents=True)
+    (tmp_path / "kstat/zfs/state").write_text("ONLINE\n")
+    monkeypatch.setattr(pool, "KSTAT", str(tmp_path / "kstat"))
+    monkeypatch.setattr(lock, "RUN", str(tmp_path / "run"))
+    monkeypatch.setattr(zfs, "_command", made.command)
+    monkeypatch.setattr(zfs, "holds", lambda name: made.snapshots[name][0])
+    monkeypatch.setattr(mounts, "table", lambda: made.mounts)
+    monkeypatch.setattr(loopdev, "standing", lambda: made.loops)
+    monkeypatch.setattr(node_module, "findings", lambda _: [])
+    return made

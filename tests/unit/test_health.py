@@ -1,0 +1,170 @@
+"""Each fault is found, is as bad as it is, and has a command; and a healthy node has no finding."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from conftest import CLUSTER, DB, MIB, WEB
+
+from zfsext import health, reservation
+from zfsext.cluster import Cluster
+from zfsext.health import CRITICAL, NOTICE, UNKNOWN, WARNING, Finding, Limits, examine
+from zfsext.inventory import Device, Disk, Inventory, Pool, Snapshot
+
+ON = Device("/dev/loop0")
+DISK = Disk(
+    f"zfs/vm/{WEB}",
+    WEB,
+    "live",
+    state="owner",
+    instance="web1.example.com",
+    size_mib=64,
+    image_bytes=64 * MIB,
+    recordsize_bytes=16384,
+    directory=f"/zfs/vm/{WEB}",
+    devices=[ON],
+)
+POOL = Pool("zfs", "ONLINE", 1000, 500, 500)
+NAMES_ONLY = replace(CLUSTER, complete=False, disks={})
+ELSEWHERE = replace(CLUSTER, disks={WEB: replace(CLUSTER.disks[WEB], node="node2.example.com")})
+THICK: dict[str, Any] = {f"{name}_bytes": value for name, value in reservation.properties(64, 16384).items()}
+SCRIPTS = "/usr/share/ganeti/extstorage/zfsfile"
+REMOVE_EXPORT = f"VOL_NAME={WEB}.snap {SCRIPTS}/remove"
+GROW = f"VOL_NAME={WEB} VOL_SIZE=64 VOL_NEW_SIZE=64 {SCRIPTS}/grow"
+DETACH = "fuser -v /dev/loop0; losetup -d /dev/loop0"
+OTHER = {"volume": "x", "dataset": "zfs/vm/x"}
+
+
+def found(*disks: Disk, **changes: Any) -> Inventory:
+    return replace(Inventory([DISK, *disks], [POOL]), **changes)
+
+
+def kinds(findings: list[Finding]) -> list[tuple[str, str]]:
+    return [(each.severity, each.kind) for each in findings]
+
+
+def test_a_healthy_node_has_nothing_to_say() -> None:
+    snapshots = [Snapshot(f"{DISK.dataset}@zfsext-export", clones=["zfs/vm-standby/x.snap"])]
+    export = Disk(f"zfs/vm-standby/{WEB}.snap", WEB + ".snap", "export", devices=[Device("/dev/loop1")])
+    making = Disk(f"zfs/vm-standby/{DB}.new", DB, "new", busy=True)
+    assert examine(found(export, making, disks=[replace(DISK, snapshots=snapshots, **THICK)]), CLUSTER, Limits()) == []
+    assert examine(found(export, making), NAMES_ONLY, Limits()) == []
+    assert examine(found(export, making), None, Limits()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "severity", "kind", "command"),
+    [
+        ({"volume": DB, "dataset": f"zfs/vm/{DB}"}, WARNING, "orphan", f"VOL_NAME={DB} {SCRIPTS}/remove"),
+        ({"role": "stray", "dataset": "zfs/old/x"}, WARNING, "stray", "sensible-editor /etc/zfsext.conf"),
+        ({"role": "stray", "volume": DB, "dataset": "zfs/old/x"}, WARNING, "stray", "zfs destroy -r zfs/old/x"),
+        ({"role": "new", "devices": [], "dataset": "zfs/x.new"}, WARNING, "half-made", "zfs destroy zfs/x.new"),
+        ({"role": "export", "devices": [], "volume": f"{WEB}.snap"}, NOTICE, "export-left", REMOVE_EXPORT),
+        ({"role": "foreign", "state": ""}, WARNING, "state", f"zfs set zfsext:state=owner zfs/vm/{WEB}"),
+        ({"role": "foreign", "state": "", **OTHER}, NOTICE, "state", "zfs rename zfs/vm/x zfs/x"),
+        ({"role": "foreign", "volume": "a/b", "dataset": "zfs/vm/a/b"}, NOTICE, "state", "zfs rename zfs/vm/a/b zfs/b"),
+        ({"devices": []}, NOTICE, "mounted-idle", f"umount /zfs/vm/{WEB}"),
+        ({"devices": [replace(ON, on_image=False)]}, WARNING, "loop-leaked", DETACH),
+        ({"devices": [replace(ON, whole=False)]}, WARNING, "loop-leaked", DETACH),
+        ({"devices": [replace(ON, lasting=False)]}, WARNING, "loop-leaked", f"VOL_NAME={WEB} {SCRIPTS}/attach"),
+        ({"devices": [ON, Device("/dev/loop7")]}, WARNING, "loop-leaked", "fuser -v /dev/loop0 /dev/loop7"),
+        ({"snapshots": [Snapshot("a@b", ["my tag"])]}, NOTICE, "hold", "zfs release 'my tag' a@b"),
+        ({"snapshots": [Snapshot("a@zfsext-export")]}, NOTICE, "export-left", "zfs destroy a@zfsext-export"),
+        ({"partial_receive": True}, WARNING, "partial-receive", f"zfs receive -A zfs/vm/{WEB}"),
+        ({"image_bytes": 64 * MIB + 1}, WARNING, "size", f"truncate -s 65M /zfs/vm/{WEB}/disk.raw"),
+        ({"image_bytes": 65 * MIB}, WARNING, "size", "gnt-cluster repair-disk-sizes web1.example.com"),
+        ({"size_mib": 65}, WARNING, "size", GROW),
+        ({"size_mib": 65, "image_bytes": None}, WARNING, "size", "gnt-cluster repair-disk-sizes web1.example.com"),
+        ({**THICK, "refquota_bytes": 1}, WARNING, "reservation", GROW),
+        ({**THICK, "reservation_bytes": 0}, WARNING, "reservation", GROW),
+        ({"refquota_bytes": 1}, WARNING, "reservation", f"zfs set refquota=none zfs/vm/{WEB}"),
+        ({"logical_bytes": 58 * MIB}, NOTICE, "disk-fill", "gnt-instance grow-disk web1.example.com 0 10G"),
+    ],
+)
+def test_what_is_wrong_with_a_disk(change: dict[str, Any], severity: str, kind: str, command: str) -> None:
+    whole = [] if change.get("role", "live") == "live" and change.get("volume", WEB) == WEB else [DISK]
+    (finding,) = examine(found(disks=[*whole, replace(DISK, **change)]), CLUSTER, Limits())
+    assert (finding.severity, finding.kind, finding.command) == (severity, kind, command)
+    assert not finding.what.endswith(".")
+
+
+@pytest.mark.parametrize("change", [{"size_mib": 65}, {**THICK, "refquota_bytes": 1}, {"devices": []}])
+def test_a_script_at_work_is_no_fault(change: dict[str, Any]) -> None:
+    assert examine(found(disks=[replace(DISK, busy=True, **change)]), CLUSTER, Limits()) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "severity", "kind"),
+    [
+        ({"state": ""}, CRITICAL, "pool-state"),
+        ({"state": "SUSPENDED"}, CRITICAL, "pool-state"),
+        ({"state": "DEGRADED"}, WARNING, "pool-state"),
+        ({"errors": "3 data errors, use '-v' for a list"}, CRITICAL, "pool-errors"),
+        ({"allocated_bytes": 800}, WARNING, "pool-capacity"),
+        ({"allocated_bytes": 899}, WARNING, "pool-capacity"),
+        ({"allocated_bytes": 900}, CRITICAL, "pool-capacity"),
+    ],
+)
+def test_what_is_wrong_with_a_pool(change: dict[str, Any], severity: str, kind: str) -> None:
+    findings = examine(found(pools=[replace(POOL, **change)]), CLUSTER, Limits())
+    assert kinds(findings) == [(severity, kind)]
+    assert findings[0].command.startswith(("zpool", "zfs list"))
+
+
+def test_a_disk_that_ganeti_has_here_and_zfs_has_not_is_missing() -> None:
+    standby = replace(DISK, role="standby", dataset=f"zfs/vm-standby/{WEB}", devices=[], directory="")
+    (finding,) = examine(found(disks=[standby]), CLUSTER, Limits())
+    assert (finding.severity, finding.kind, finding.subject) == (CRITICAL, "missing", WEB)
+    assert f"but there is zfs/vm-standby/{WEB} (standby)" in finding.what
+    assert finding.command == f"zpool history zfs | grep {WEB}"
+    assert examine(found(disks=[]), ELSEWHERE, Limits()) == []
+
+
+@pytest.mark.parametrize("pools", [[], [POOL, Pool("ssd", "SUSPENDED")]])
+def test_nothing_is_missing_while_a_pool_cannot_be_asked(pools: list[Pool]) -> None:
+    silent = Inventory([], pools, left=["/run/zfsext/x.lock"])
+    assert {kind for _, kind in kinds(examine(silent, CLUSTER, Limits()))} <= {"pool-state"}
+
+
+def test_a_live_disk_of_an_instance_on_another_node_is_misplaced() -> None:
+    assert kinds(examine(found(), ELSEWHERE, Limits())) == [(WARNING, "misplaced")]
+
+
+def test_with_the_names_alone_an_orphan_is_told_by_its_instance() -> None:
+    gone = Cluster("node1.example.com", frozenset({"db1.example.com"}))
+    assert kinds(examine(found(), gone, Limits())) == [(WARNING, "orphan")]
+
+
+def test_two_live_disks_of_one_name_are_critical() -> None:
+    twin = replace(DISK, dataset=f"ssd/vm/{WEB}", devices=[Device("/dev/loop1")])
+    assert kinds(examine(found(twin), CLUSTER, Limits())) == [(CRITICAL, "double")] * 2
+
+
+def test_what_the_node_lacks_and_what_is_left_on_it() -> None:
+    lacks = "zfs/vm does not exist: 'zfs create -o mountpoint=/zfs/vm zfs/vm'"
+    left = ["/run/zfsext/x.lock", "/run/zfsext/x.new"]
+    node, hidden, notes = examine(found(unfit=[lacks], hidden=["/dev/loop9"], left=left), CLUSTER, Limits())
+    assert (node.kind, node.what) == ("node", "zfs/vm does not exist")
+    assert node.command == "zfs create -o mountpoint=/zfs/vm zfs/vm"
+    assert (hidden.kind, hidden.subject) == ("loop-leaked", "/dev/loop9")
+    assert (notes.kind, notes.command) == ("left", "rm -d /run/zfsext/x.lock /run/zfsext/x.new")
+
+
+def test_levels_are_what_was_asked_for() -> None:
+    full = found(disks=[replace(DISK, logical_bytes=58 * MIB)])
+    assert kinds(examine(full, CLUSTER, Limits(disk_warning=90))) == [(WARNING, "disk-fill")]
+    assert kinds(examine(full, CLUSTER, Limits(disk_warning=80, disk_critical=90))) == [(CRITICAL, "disk-fill")]
+    assert kinds(examine(full, CLUSTER, Limits(disk_notice=95, pool_critical=50))) == [(CRITICAL, "pool-capacity")]
+
+
+@pytest.mark.parametrize(
+    ("severities", "code"),
+    [([], 0), ([NOTICE], 0), ([NOTICE, WARNING], 1), ([WARNING, UNKNOWN], 3), ([UNKNOWN, CRITICAL, WARNING], 2)],
+)
+def test_the_exit_code_is_the_worst_findings(severities: list[str], code: int) -> None:
+    assert health.exit_code([Finding(severity, "x", "x", "x") for severity in severities]) == code
+
+
+def test_the_summary_counts() -> None:
+    findings = [Finding(NOTICE, "x", "x", "x"), Finding(CRITICAL, "x", "x", "x"), Finding(NOTICE, "x", "x", "x")]
+    assert health.summary(found(), findings) == "1 datasets in 1 pools, 1 critical, 2 notice"

@@ -1,0 +1,150 @@
+"""What is on a node, told from what ZFS prints and the kernel shows."""
+
+import os
+from pathlib import Path
+
+import pytest
+from conftest import CLUSTER, DB, MIB, WEB, Node
+
+from zfsext import inventory, lock, loopdev
+from zfsext.config import Config
+from zfsext.errors import ZfsextError
+from zfsext.inventory import Device, Disk, Inventory, Snapshot
+
+CONFIG = Config(["zfs/vm"], "16K", "", "thin")
+
+
+def by_role(found: Inventory) -> dict[str, list[str]]:
+    roles: dict[str, list[str]] = {}
+    for disk in found.disks:
+        roles.setdefault(disk.role, []).append(disk.volume)
+    return roles
+
+
+def test_an_empty_node_has_its_pool(node: Node) -> None:
+    found = inventory.take(CONFIG)
+    assert found.disks == []
+    assert found.pools == [inventory.Pool("zfs", "ONLINE", 1000, 500, 500)]
+    assert found.complete
+    assert node.asked == []  # all of it in the child
+
+
+@pytest.mark.usefixtures("node")
+def test_a_disk_is_what_its_place_and_its_state_say(node: Node) -> None:
+    node.disk(WEB)
+    node.disk(WEB + ".new", "zfs/vm-standby", "creating")
+    node.disk(WEB + ".snap", "zfs/vm-standby", "export")
+    node.disk(DB, "zfs/vm-standby")
+    node.disk(DB, "zfs/old")
+    node.datasets["zfs/vm/byhand"] = {}
+    node.datasets[f"zfs/vm/{WEB}/child"] = {}
+    node.datasets["zfs/vm-standby/byhand.new"] = {}
+    node.datasets["zfs/elsewhere"] = {}
+    assert by_role(inventory.take(CONFIG)) == {
+        "live": [WEB],
+        "new": [WEB],
+        "export": [WEB + ".snap"],
+        "standby": [DB, "byhand.new"],
+        "stray": [DB],
+        "foreign": ["byhand", f"{WEB}/child"],
+    }
+
+
+def test_all_of_a_disk_comes_through(node: Node) -> None:
+    name = node.disk(WEB, zfsext_instance="web1.example.com", zfsext_size="64", used="4096")
+    node.datasets[name]["receive_resume_token"] = "1-e604ea4bf-e0-789c636"  # noqa: S105
+    directory = node.mount(name, 65)
+    node.loop(directory, flags=loopdev.AUTOCLEAR)
+    node.loop(directory, "/dev/loop1", other=True)
+    node.snapshots[f"{name}@before"] = (["keep"], ["zfs/clone"])
+    (disk,) = inventory.take(CONFIG).disks
+    assert (disk.state, disk.instance, disk.size_mib, disk.image_bytes) == ("owner", "web1.example.com", 64, 65 * MIB)
+    assert (disk.used_bytes, disk.logical_bytes, disk.recordsize_bytes) == (4096, 44032, 16384)
+    assert disk.created == 1764000000
+    assert disk.directory == directory
+    assert disk.devices == [Device("/dev/loop0", True, True, False), Device("/dev/loop1", False, True, True)]
+    assert disk.snapshots == [Snapshot(f"{name}@before", ["keep"], ["zfs/clone"])]
+    assert disk.partial_receive
+
+
+def test_an_image_under_another_mount_is_not_the_disks(node: Node) -> None:
+    directory = node.mount(node.disk(WEB), 64)
+    node.mounts[0].device += 1
+    node.loop(directory)
+    (disk,) = inventory.take(CONFIG).disks
+    assert (disk.image_bytes, disk.devices) == (None, [])
+
+
+def test_a_pool_that_does_not_work_is_left_out_and_named(node: Node, tmp_path: Path) -> None:
+    (tmp_path / "kstat/ssd").mkdir()
+    (tmp_path / "kstat/ssd/state").write_text("SUSPENDED\n")
+    node.disk(WEB)
+    found = inventory.take(Config(["zfs/vm", "ssd/vm", "gone/vm"], "16K", "", "thin"))
+    assert [(pool.name, pool.state, pool.works) for pool in found.pools] == [
+        ("gone", "", False),
+        ("ssd", "SUSPENDED", False),
+        ("zfs", "ONLINE", True),
+    ]
+    assert by_role(found) == {"live": [WEB]}
+    assert not found.complete
+
+
+def test_what_zfs_cannot_say_is_an_error(node: Node) -> None:
+    node.disk(WEB, zfsext_instance="a\ttab")
+    with pytest.raises(ZfsextError, match="a line that cannot be read"):
+        inventory.take(CONFIG)
+
+
+def test_a_pools_errors_are_zpools_words_and_never_guessed(node: Node) -> None:
+    assert inventory.take(CONFIG).pools[0].errors == ""
+    node.errors = "errors: 3 data errors, use '-v' for a list"
+    assert inventory.take(CONFIG).pools[0].errors == "3 data errors, use '-v' for a list"
+    node.errors = ""
+    with pytest.raises(ZfsextError, match="zpool status zfs"):
+        inventory.take(CONFIG)
+
+
+def test_what_is_left_in_run_is_of_volumes_that_are_not_here(node: Node) -> None:
+    node.disk(WEB)
+    os.mkdir(lock.RUN, 0o700)
+    for name in (f"{WEB}.lock", f"{DB}.lock", f"{DB}.attached", "unknown"):
+        Path(lock.RUN, name).touch()
+    os.mkdir(f"{lock.RUN}/{DB}.new")
+    assert [path.rpartition("/")[2] for path in inventory.take(CONFIG).left] == [
+        f"{DB}.attached",
+        f"{DB}.lock",
+        f"{DB}.new",
+    ]
+    with lock.VolumeLock(DB, "create"):
+        assert inventory.take(CONFIG).left == []
+
+
+def test_a_volume_at_work_is_busy_and_no_lock_is_made(node: Node) -> None:
+    node.disk(WEB)
+    os.mkdir(lock.RUN, 0o700)
+    assert not inventory.take(CONFIG).disks[0].busy
+    assert os.listdir(lock.RUN) == []
+    with lock.VolumeLock(WEB, "grow"):
+        assert inventory.take(CONFIG).disks[0].busy
+
+
+def test_a_device_on_an_image_that_is_mounted_nowhere_is_hidden(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = {"/dev/loop0": "/disk.raw", "/dev/loop1": "/disk.raw", "/dev/loop2": "/var/x.iso"}
+    node.loops = [loopdev.Loop(path, (os.makedev(0, 41), 2), 0, 0, 0) for path in names]
+    node.loops[1].backing = (os.makedev(8, 1), 2)
+    monkeypatch.setattr(loopdev, "file_name", names.__getitem__)
+    assert inventory.take(CONFIG).hidden == ["/dev/loop0"]
+
+
+def test_the_size_is_the_images_else_the_noted_one_else_ganetis() -> None:
+    assert inventory.size(Disk("zfs/vm/x", WEB, "live", image_bytes=65 * MIB, size_mib=66), CLUSTER) == 65
+    assert inventory.size(Disk("zfs/vm/x", WEB, "live", size_mib=66), CLUSTER) == 66
+    assert inventory.size(Disk("zfs/vm/x", WEB, "live"), CLUSTER) == 64
+    assert inventory.size(Disk("zfs/vm/x", WEB, "live"), None) is None
+
+
+def test_the_instance_is_ganetis_else_the_noted_one_also_of_an_export() -> None:
+    live, export = Disk("a", WEB, "live", instance="old.example.com"), Disk("b", WEB + ".snap", "export")
+    found = Inventory([live, export])
+    assert [found.instance(disk, CLUSTER) for disk in found.disks] == ["web1.example.com"] * 2
+    assert [found.instance(disk, None) for disk in found.disks] == ["old.example.com"] * 2

@@ -1,0 +1,296 @@
+"""What is wrong with the disks of this node, and what to type: a function of what was found and what Ganeti knows.
+
+Each finding has a command. One that destroys is given only with the words to look first, or for what never held data.
+"""
+
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from zfsext import inventory, reservation
+from zfsext.cluster import Cluster
+from zfsext.config import PATH, standby
+from zfsext.image import MIB
+from zfsext.inventory import EXPORT, FOREIGN, LIVE, NEW, STANDBY, STRAY, Disk, Inventory
+from zfsext.places import EXPORT_SNAPSHOT
+
+SCRIPTS = "/usr/share/ganeti/extstorage/zfsfile"
+NOTICE, WARNING, UNKNOWN, CRITICAL = "notice", "warning", "unknown", "critical"
+#: The exit code that a finding asks for, the weightiest last: what is known to be broken outweighs what is not known.
+SEVERITIES = {NOTICE: 0, WARNING: 1, UNKNOWN: 3, CRITICAL: 2}
+STATUS = {0: "ok", 1: "warning", 2: "critical", 3: "unknown"}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One fault: how bad, of which kind, on what, in one or two sentences what it is, and the command to type."""
+
+    severity: str
+    kind: str
+    subject: str
+    what: str
+    command: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Above how many per cent a pool and a disk are too full; None is never."""
+
+    pool_warning: int = 80
+    pool_critical: int = 90
+    disk_notice: int = 90
+    disk_warning: int | None = None
+    disk_critical: int | None = None
+
+
+def examine(found: Inventory, known: Cluster | None, limits: Limits) -> list[Finding]:
+    """Return what is wrong, the worst first. Without a cluster nothing is said of which disks an instance has."""
+    findings = [*_pools(found, limits), *_node(found)]
+    for disk in found.disks:
+        findings += [*_place(disk, found, known), *_devices(disk), *_leftovers(disk)]
+        if disk.role == LIVE and not disk.busy:
+            findings += [*_sizes(disk, known), *_reservation(disk, known), *_fill(disk, found, known, limits)]
+    if known is not None and known.complete and found.complete:
+        findings += _missing(found, known)
+    return ordered(findings)
+
+
+def ordered(findings: Sequence[Finding]) -> list[Finding]:
+    """Return the findings with the worst first."""
+    return sorted(findings, key=lambda each: -list(SEVERITIES).index(each.severity))
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """Return 0, 1, 2 or 3 for ok, warning, critical, unknown (the Nagios plugin API's numbers)."""
+    weights = list(SEVERITIES)
+    return SEVERITIES[max((each.severity for each in findings), key=weights.index, default=NOTICE)]
+
+
+def summary(found: Inventory, findings: Sequence[Finding]) -> str:
+    """Return how many disks there are, and how many findings of each severity, in a few words."""
+    counts = Counter(each.severity for each in findings)
+    words = [f"{counts[severity]} {severity}" for severity in reversed(SEVERITIES) if counts[severity]]
+    return ", ".join([f"{len(found.disks)} datasets in {len(found.pools)} pools", *words])
+
+
+def _pools(found: Inventory, limits: Limits) -> Iterator[Finding]:
+    for pool in found.pools:
+        name = pool.name
+        if not pool.state:
+            what = f"pool {name} is not imported, so none of its disks can be used"
+            yield Finding(CRITICAL, "pool-state", name, what, _type("zpool", "import", name))
+        elif not pool.works:
+            what = f"pool {name} is {pool.state}, and guests wait for it. When its devices are back, clear it"
+            yield Finding(CRITICAL, "pool-state", name, what, f"zpool status {name}; zpool clear {name}")
+        elif pool.state != "ONLINE":
+            what = f"pool {name} is {pool.state}: it works, with fewer copies of the data than it should have"
+            yield Finding(WARNING, "pool-state", name, what, _type("zpool", "status", name))
+        if pool.errors:
+            what = f"pool {name} has lost data ({pool.errors}). See which files; a snapshot may have them whole"
+            yield Finding(CRITICAL, "pool-errors", name, what, _type("zpool", "status", "-v", name))
+        percent = pool.allocated_bytes * 100 // pool.size_bytes if pool.size_bytes else 0
+        severity = _above(percent, (CRITICAL, limits.pool_critical), (WARNING, limits.pool_warning))
+        if severity:
+            what = f"pool {name} is {percent} % full, and in a full one guests see write errors. See what takes it"
+            yield Finding(severity, "pool-capacity", name, what, _type("zfs", "list", "-r", "-o", "space", name))
+
+
+def _node(found: Inventory) -> Iterator[Finding]:
+    for text in found.unfit:
+        what, _, command = text.removesuffix("'").rpartition(": '")  # node.findings ends what it says with the command
+        yield Finding(CRITICAL, "node", "node", what or text, command if what else "")
+    for path in found.hidden:
+        what = f"{path} is on an image that is mounted nowhere to be seen. Find who has it, end that, and detach it"
+        yield Finding(WARNING, "loop-leaked", path, what, f"fuser -v {path}; losetup -d {path}")
+    if found.left and found.complete:
+        what = f"{len(found.left)} files or directories in /run/zfsext are of disks that are not here; they do no harm"
+        yield Finding(NOTICE, "left", "/run/zfsext", what, _type("rm", "-d", *found.left))
+
+
+def _place(disk: Disk, found: Inventory, known: Cluster | None) -> Iterator[Finding]:
+    """Say what is wrong with where the disk is, and with whose it is."""
+    name, volume = disk.dataset, disk.volume
+    ganeti = known.disks.get(disk.origin) if known else None
+    instance = found.instance(disk, known)
+    if disk.role == STRAY:
+        yield _stray(disk, f"disk {ganeti.index} of {ganeti.instance}" if ganeti else "")
+    elif disk.role == FOREIGN:
+        yield _foreign(disk, ganeti is not None)
+    elif disk.role == NEW and not disk.busy:
+        what = f"{name} is what a killed create left. No guest ever had it; the same create or remove clears it too"
+        yield Finding(WARNING, "half-made", volume, what, _type("zfs", "destroy", name))
+    elif disk.role == EXPORT and not disk.busy and not disk.devices:
+        what = f"{name} is a clone for gnt-backup, and nothing reads it. Unless an export runs now, remove it"
+        yield Finding(NOTICE, "export-left", volume, what, _script("remove", volume))
+    elif disk.role in (LIVE, STANDBY) and known is not None:
+        gone = ganeti is None if known.complete else instance not in known.instances
+        if gone:
+            device = f", attached as {disk.devices[0].path}" if disk.devices else ""
+            what = (
+                f"{name} (it was of {instance or 'no instance'}{device}) is of no instance that Ganeti has. Unless a "
+                "job makes it just now ('gnt-job list'), look into it, and remove it if nobody needs it"
+            )
+            destroy = _script("remove", volume) if disk.role == LIVE else _type("zfs", "destroy", "-r", name)
+            yield Finding(WARNING, "orphan", volume, what, destroy)
+        elif ganeti is not None and disk.role == LIVE and ganeti.node != known.node:
+            what = (
+                f"{name} is live here, but Ganeti has {instance} on {ganeti.node}. If that node has the disk too, one "
+                "is old: look into both before you start or remove anything"
+            )
+            yield Finding(WARNING, "misplaced", volume, what, f"gnt-instance info {instance}")
+    if disk.role == LIVE and Counter(each.volume for each in found.disks if each.role == LIVE)[volume] > 1:
+        what = f"{name} is one of several live disks of this name, so none is opened. Rename all but the right one"
+        yield Finding(CRITICAL, "double", volume, what, f"zfs list -o name,used,creation | grep {volume}")
+
+
+def _stray(disk: Disk, whose: str) -> Finding:
+    parent = disk.dataset.rpartition("/")[0].removesuffix(standby(""))
+    if whose:
+        what = f"{disk.dataset} is {whose}, but {parent} is not in {PATH}, so it cannot be attached. Add it to dataset"
+        return Finding(WARNING, "stray", disk.volume, what, f"sensible-editor {PATH}")
+    what = f"{disk.dataset} was made by zfsext, but {parent} is not in {PATH}. Look into it, and destroy it if unneeded"
+    return Finding(WARNING, "stray", disk.volume, what, _type("zfs", "destroy", "-r", disk.dataset))
+
+
+def _foreign(disk: Disk, known: bool) -> Finding:
+    if "/" in disk.volume:
+        what = f"{disk.dataset} is below a disk, which cannot be removed because of it. Move it away"
+        away = f"{disk.dataset.partition('/')[0]}/{disk.dataset.rpartition('/')[2]}"
+        return Finding(NOTICE, "state", disk.dataset, what, _type("zfs", "rename", disk.dataset, away))
+    if known:
+        what = (
+            f"{disk.dataset} has the name of an instance's disk, but zfsext:state is {disk.state or 'not set on it'}, "
+            "so it is not opened. If you restored it and it is the newest copy, make it the disk"
+        )
+        return Finding(WARNING, "state", disk.dataset, what, _type("zfs", "set", "zfsext:state=owner", disk.dataset))
+    what = f"{disk.dataset} was not made by zfsext, and is among its disks. Move it away"
+    away = f"{disk.dataset.partition('/')[0]}/{disk.volume}"
+    severity = WARNING if disk.state else NOTICE
+    return Finding(severity, "state", disk.dataset, what, _type("zfs", "rename", disk.dataset, away))
+
+
+def _devices(disk: Disk) -> Iterator[Finding]:
+    """Say what is wrong with the loop devices on the disk's dataset, and with its mount."""
+    if disk.role == FOREIGN:
+        return
+    on_image = [device for device in disk.devices if device.on_image]
+    for device in disk.devices:
+        detach = f"fuser -v {device.path}; losetup -d {device.path}"
+        if not device.on_image:
+            what = (
+                f"{device.path} is on a file of {disk.dataset} that is not its image, which was deleted or replaced. "
+                "What is written to it is in no image: end its use, save what it has, detach it"
+            )
+            yield Finding(WARNING, "loop-leaked", device.path, what, detach)
+        elif not device.whole or disk.role in (NEW, STANDBY):
+            why = "is read-only or a part of the image" if disk.role not in (NEW, STANDBY) else "must not be there"
+            what = f"{device.path} on {disk.dataset} was not set up by zfsext: it {why}. End its use, and detach it"
+            yield Finding(WARNING, "loop-leaked", device.path, what, detach)
+        elif not device.lasting:
+            what = f"{device.path} on {disk.dataset} vanishes when it is closed (autoclear). Attach takes that back"
+            yield Finding(WARNING, "loop-leaked", device.path, what, _script("attach", disk.volume))
+    if len(on_image) > 1:
+        paths = " ".join(device.path for device in on_image)
+        what = f"{paths} are all on the image of {disk.dataset}, and a disk has one device. Detach what the VM has not"
+        yield Finding(WARNING, "loop-leaked", disk.volume, what, f"fuser -v {paths}")
+    if disk.role in (LIVE, STANDBY) and disk.directory and not disk.devices and not disk.busy:
+        what = f"{disk.dataset} is mounted without a device: somebody was in {disk.directory} when it was detached"
+        yield Finding(NOTICE, "mounted-idle", disk.volume, what, _type("umount", disk.directory))
+
+
+def _leftovers(disk: Disk) -> Iterator[Finding]:
+    """Name what others left on the disk, or an export."""
+    for snapshot in disk.snapshots:
+        for tag in snapshot.holds:
+            what = f"{snapshot.name} is held as {tag!r}, so the disk cannot be removed. If its holder is done with it"
+            yield Finding(NOTICE, "hold", snapshot.name, what, _type("zfs", "release", tag, snapshot.name))
+        if snapshot.name.endswith(f"@{EXPORT_SNAPSHOT}") and not snapshot.clones and not disk.busy:
+            what = f"{snapshot.name} is what an interrupted gnt-backup left; the next one clears it too"
+            yield Finding(NOTICE, "export-left", snapshot.name, what, _type("zfs", "destroy", snapshot.name))
+    if disk.partial_receive:
+        what = f"{disk.dataset} keeps a part of an interrupted receive, which blocks others. If nobody resumes it"
+        yield Finding(WARNING, "partial-receive", disk.dataset, what, _type("zfs", "receive", "-A", disk.dataset))
+
+
+def _sizes(disk: Disk, known: Cluster | None) -> Iterator[Finding]:
+    ganeti = known.disks.get(disk.volume) if known else None
+    sizes = {"Ganeti": ganeti.size if ganeti else None, "zfsext:size": disk.size_mib}
+    if disk.image_bytes is not None:
+        whole, rest = divmod(disk.image_bytes, MIB)
+        if rest:
+            what = f"the image of {disk.dataset} has {disk.image_bytes} bytes, which is no whole MiB. Round it up"
+            command = _type("truncate", "-s", f"{whole + 1}M", f"{disk.directory}/disk.raw")
+            yield Finding(WARNING, "size", disk.volume, what, command)
+            return
+        sizes["the image"] = whole
+    told = {who: size for who, size in sizes.items() if size is not None}
+    if len(set(told.values())) > 1:
+        words = ", ".join(f"{who} says {size} MiB" for who, size in told.items())
+        noted = disk.image_bytes is not None and sizes["Ganeti"] in (None, sizes["the image"])
+        repair = f"gnt-cluster repair-disk-sizes {ganeti.instance}" if ganeti else ""
+        command = _grow(disk, sizes["the image"]) if noted else repair
+        yield Finding(WARNING, "size", disk.volume, f"the sizes of {disk.dataset} differ: {words}", command)
+
+
+def _reservation(disk: Disk, known: Cluster | None) -> Iterator[Finding]:
+    size = inventory.size(disk, known)
+    if not size or not (disk.refreservation_bytes or disk.refquota_bytes):
+        return
+    if not disk.refreservation_bytes:
+        what = f"{disk.dataset} is thin and has a refquota, at which the guest sees write errors. Take that away"
+        yield Finding(WARNING, "reservation", disk.volume, what, _type("zfs", "set", "refquota=none", disk.dataset))
+        return
+    wanted = reservation.properties(size, disk.recordsize_bytes)
+    if (
+        disk.refquota_bytes != disk.refreservation_bytes
+        or disk.refreservation_bytes < wanted["refreservation"]
+        or disk.reservation_bytes < wanted["reservation"]
+    ):
+        what = f"what {disk.dataset} sets aside as a thick disk does not fit its size: a grow was killed. Run it again"
+        yield Finding(WARNING, "reservation", disk.volume, what, _grow(disk, size))
+
+
+def _fill(disk: Disk, found: Inventory, known: Cluster | None, limits: Limits) -> Iterator[Finding]:
+    size = inventory.size(disk, known)
+    percent = disk.logical_bytes * 100 // (size * MIB) if size else 0
+    severity = _above(
+        percent, (CRITICAL, limits.disk_critical), (WARNING, limits.disk_warning), (NOTICE, limits.disk_notice)
+    )
+    if severity:
+        ganeti = known.disks.get(disk.volume) if known else None
+        what = (
+            f"{disk.dataset} of {found.instance(disk, known) or 'no instance'} has data in {percent} % of its size. "
+            "Without discard (fstrim) in the guest that comes in the end. If the guest is full, grow it"
+        )
+        command = f"gnt-instance grow-disk {ganeti.instance} {ganeti.index} 10G" if ganeti else ""
+        yield Finding(severity, "disk-fill", disk.volume, what, command)
+
+
+def _missing(found: Inventory, known: Cluster) -> Iterator[Finding]:
+    live = {disk.volume for disk in found.disks if disk.role == LIVE}
+    for volume, ganeti in known.disks.items():
+        if ganeti.node == known.node and volume not in live:
+            others = [f"{disk.dataset} ({disk.role})" for disk in found.disks if disk.volume == volume]
+            what = (
+                f"disk {ganeti.index} of {ganeti.instance} is not on this node"
+                f"{', but there is ' + ', '.join(others) if others else ''}. See what became of it"
+            )
+            history = "; ".join(f"zpool history {pool.name} | grep {volume}" for pool in found.pools)
+            yield Finding(CRITICAL, "missing", volume, what, history)
+
+
+def _above(percent: int, *levels: tuple[str, int | None]) -> str:
+    return next((severity for severity, level in levels if level is not None and percent >= level), "")
+
+
+def _grow(disk: Disk, size: int | None) -> str:
+    return _script("grow", disk.volume, f"VOL_SIZE={size}", f"VOL_NEW_SIZE={size}")
+
+
+def _script(name: str, volume: str, *variables: str) -> str:
+    return " ".join([_type(f"VOL_NAME={volume}", *variables), f"{SCRIPTS}/{name}"])
+
+
+def _type(*words: str) -> str:
+    return shlex.join(words)

@@ -1,0 +1,283 @@
+"""Everything of zfsext's on this node, found in bulk: each dataset, its image, its devices, its snapshots; the pools.
+
+Taken by asking and looking alone: nothing is mounted, made, or locked. Pools that do not work are left out, by name.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+
+from zfsext import guard, image, lock, loopdev, mounts, node, ownership, places, pool, zfs
+from zfsext.cluster import Cluster
+from zfsext.config import Config, standby
+from zfsext.contract import EXPORT_SUFFIX, NEW_SUFFIX
+from zfsext.errors import NotHere
+from zfsext.properties import INSTANCE, SIZE, STATE
+
+#: How long the look may take, in seconds. It is a handful of commands, however many disks there are.
+SECONDS = 60
+PROPERTIES = (
+    *("used", "referenced", "logicalreferenced", "recordsize", "compression", "refreservation", "refquota"),
+    *("reservation", "creation", "receive_resume_token", STATE, INSTANCE, SIZE),
+)
+NOTES = (".lock", ".attached", ".attached~")
+
+#: What a dataset is, by its place and its state. STRAY: made by zfsext, and outside of the configured parents.
+LIVE, NEW, EXPORT, STANDBY, STRAY, FOREIGN = "live", "new", "export", "standby", "stray", "foreign"
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A loop device on a file of a dataset: whether that is the image, and how it stands there (see loopdev.Loop)."""
+
+    path: str
+    on_image: bool = True
+    whole: bool = True
+    lasting: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A snapshot's full name, the tags of its holds, the clones of it."""
+
+    name: str
+    holds: list[str] = field(default_factory=list)
+    clones: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A dataset with an image in it.
+
+    volume is Ganeti's name of it, of a disk in the making the one that it will have. logical_bytes is what the image
+    holds, before compression. size_mib is the zfsext:size, image_bytes the image's own size; either may be unknown.
+    """
+
+    dataset: str
+    volume: str
+    role: str
+    state: str = ""
+    instance: str = ""
+    size_mib: int | None = None
+    image_bytes: int | None = None
+    used_bytes: int = 0
+    referenced_bytes: int = 0
+    logical_bytes: int = 0
+    recordsize_bytes: int = 0
+    compression: str = ""
+    refreservation_bytes: int = 0
+    refquota_bytes: int = 0
+    reservation_bytes: int = 0
+    created: int = 0
+    partial_receive: bool = False
+    busy: bool = False
+    directory: str = ""
+    devices: list[Device] = field(default_factory=list)
+    snapshots: list[Snapshot] = field(default_factory=list)
+
+    @property
+    def origin(self) -> str:
+        """The volume that Ganeti lists: of an export, that of the disk."""
+        return self.volume.removesuffix(EXPORT_SUFFIX)
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """A pool of the configuration: its state (empty: not imported), its figures if it works, its data errors."""
+
+    name: str
+    state: str
+    size_bytes: int = 0
+    allocated_bytes: int = 0
+    free_bytes: int = 0
+    errors: str = ""
+
+    @property
+    def works(self) -> bool:
+        """Whether it could be asked."""
+        return self.state in pool.WORKING
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What there is: disks, pools, what the node lacks, what is left over in /run/zfsext, devices on hidden images."""
+
+    disks: list[Disk] = field(default_factory=list)
+    pools: list[Pool] = field(default_factory=list)
+    unfit: list[str] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+    hidden: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether a disk that is not in it is not on this node."""
+        return bool(self.pools) and all(each.works for each in self.pools)
+
+    def instance(self, disk: Disk, cluster: Cluster | None) -> str:
+        """Return the instance that a disk is of: as Ganeti has it now, else as it said last; empty if it never did."""
+        known = cluster.disks.get(disk.origin) if cluster else None
+        said = [disk.instance] + [other.instance for other in self.disks if other.volume == disk.origin]
+        return known.instance if known else next(filter(None, said), "")
+
+
+def size(disk: Disk, cluster: Cluster | None) -> int | None:
+    """Return a disk's size in MiB: the image's own, else what was noted, else what Ganeti has; None if nobody knows."""
+    if disk.image_bytes is not None:
+        return disk.image_bytes // image.MIB
+    known = cluster.disks.get(disk.origin) if cluster else None
+    return disk.size_mib or (known.size if known else None)
+
+
+def take(config: Config) -> Inventory:
+    """Return the inventory. Raises ZfsextError if a pool stops working meanwhile, or ZFS refuses."""
+    working = [name for name in pool.imported() if pool.works(name)]
+    text = guard.run(lambda: json.dumps(asdict(_taken(config, working))), working, "the look at the disks", SECONDS)
+    read = json.loads(text)
+    read["disks"] = [
+        Disk(
+            **{
+                **disk,
+                "devices": [Device(**device) for device in disk["devices"]],
+                "snapshots": [Snapshot(**snapshot) for snapshot in disk["snapshots"]],
+            }
+        )
+        for disk in read["disks"]
+    ]
+    read["pools"] = [Pool(**each) for each in read["pools"]]
+    return Inventory(**read)
+
+
+def ill(config: Config) -> list[Pool]:
+    """Return those pools of the configuration that do not work. Asks none of them."""
+    return [Pool(name, pool.state(name)) for name in places.pools(config.live) if not pool.works(name)]
+
+
+def _taken(config: Config, working: list[str]) -> Inventory:
+    parents = [parent for parent in config.live if pool.of(parent) in working]
+    disks = list(_disks(parents, working)) if working else []
+    space = zfs.space(places.pools(parents)) if parents else {}
+    pools = [
+        Pool(name, pool.state(name), *space[name], zfs.data_errors(name)) if name in space else Pool(name, _state(name))
+        for name in places.pools(config.live)
+    ]
+    unfit = node.findings(Config(parents, config.recordsize, config.compression, config.reservation))
+    return Inventory(disks, pools, unfit, list(_left(disks)), list(_hidden()))
+
+
+def _state(name: str) -> str:
+    """Return the state of a pool that was not asked: it did not work then, whatever it does by now."""
+    return "just imported" if pool.works(name) else pool.state(name)
+
+
+def _disks(parents: list[str], working: list[str]) -> Iterator[Disk]:
+    both = [name for parent in parents for name in (parent, standby(parent))]
+    datasets = zfs.tree(both, PROPERTIES) if both else {}
+    roots = [name for name in both if name in datasets]
+    strays = [name for name in zfs.with_local(working, STATE) if name not in datasets]
+    datasets |= zfs.read(strays, PROPERTIES) if strays else {}
+    snapshots = zfs.all_snapshots([*roots, *strays]) if roots or strays else []
+    by_dataset: dict[str, list[zfs.Snapshot]] = {}
+    for snapshot in snapshots:
+        by_dataset.setdefault(snapshot.name.partition("@")[0], []).append(snapshot)
+    mounted = {mount.source: mount for mount in mounts.table() if mount.kind == "zfs"}
+    loops = loopdev.standing()
+    for name, dataset in datasets.items():
+        if name not in roots:
+            volume, role = _role(name, dataset.local(STATE) or "", parents)
+            yield _disk(dataset, volume, role, mounted.get(name), loops, by_dataset.get(name, []))
+
+
+def _role(name: str, state: str, parents: Iterable[str]) -> tuple[str, str]:
+    for parent in parents:
+        if name.startswith(f"{parent}/"):
+            rest = name.removeprefix(f"{parent}/")
+            return rest, LIVE if state == ownership.OWNER and "/" not in rest else FOREIGN
+        if name.startswith(f"{standby(parent)}/"):
+            rest = name.removeprefix(f"{standby(parent)}/")
+            if rest.endswith(NEW_SUFFIX) and state:
+                return rest.removesuffix(NEW_SUFFIX), NEW
+            if places.is_export(rest) and state == ownership.EXPORT:
+                return rest, EXPORT
+            return rest, FOREIGN if "/" in rest else STANDBY
+    return name.rpartition("/")[2].removesuffix(NEW_SUFFIX), STRAY
+
+
+def _disk(
+    dataset: zfs.Dataset,
+    volume: str,
+    role: str,
+    mount: mounts.Mount | None,
+    loops: list[loopdev.Loop],
+    snapshots: list[zfs.Snapshot],
+) -> Disk:
+    status = _image(mount)
+    size = dataset.local(SIZE) or ""
+    return Disk(
+        dataset.name,
+        volume,
+        role,
+        state=dataset.local(STATE) or "",
+        instance=dataset.local(INSTANCE) or "",
+        size_mib=int(size) if size.isascii() and size.isdecimal() else None,
+        image_bytes=status.st_size if status else None,
+        used_bytes=dataset.number("used"),
+        referenced_bytes=dataset.number("referenced"),
+        logical_bytes=dataset.number("logicalreferenced"),
+        recordsize_bytes=dataset.number("recordsize"),
+        compression=dataset["compression"],
+        refreservation_bytes=dataset.number("refreservation"),
+        refquota_bytes=dataset.number("refquota"),
+        reservation_bytes=dataset.number("reservation"),
+        created=dataset.number("creation"),
+        partial_receive=dataset["receive_resume_token"] not in ("-", ""),
+        busy=any(lock.held(f"{lock.RUN}/{name}.lock") for name in {volume, volume.removesuffix(EXPORT_SUFFIX)}),
+        directory=mount.directory if mount else "",
+        devices=[
+            Device(loop.path, status is not None and loop.backing[1] == status.st_ino, loop.whole, loop.lasting)
+            for loop in loops
+            if mount and loop.backing[0] == mount.device
+        ],
+        snapshots=[Snapshot(each.name, _holds(each), each.clones) for each in snapshots],
+    )
+
+
+def _image(mount: mounts.Mount | None) -> os.stat_result | None:
+    """Return the image's status, if its dataset is mounted and nothing is mounted over it."""
+    if mount is None:
+        return None
+    try:
+        status = os.lstat(image.path(mount.directory))
+    except FileNotFoundError:
+        return None
+    return status if status.st_dev == mount.device else None
+
+
+def _holds(snapshot: zfs.Snapshot) -> list[str]:
+    try:
+        return zfs.holds(snapshot.name) if snapshot.holds else []
+    except NotHere:  # destroyed since it was listed
+        return []
+
+
+def _left(disks: list[Disk]) -> Iterator[str]:
+    """Yield what is in /run/zfsext for volumes that are not here, unless somebody works on them."""
+    volumes = {disk.volume for disk in disks}
+    own = {disk.dataset.rpartition("/")[2] for disk in disks}
+    for name in sorted(os.listdir(lock.RUN)) if os.path.isdir(lock.RUN) else []:
+        path = f"{lock.RUN}/{name}"
+        suffix = next((suffix for suffix in NOTES if name.endswith(suffix)), "")
+        volume = name.removesuffix(suffix)
+        directory = not suffix and os.path.isdir(path) and not os.path.ismount(path)
+        gone = volume not in volumes if suffix else directory and name not in own
+        if gone and not lock.held(f"{lock.RUN}/{volume.removesuffix(NEW_SUFFIX)}.lock"):
+            yield path
+
+
+def _hidden() -> Iterator[str]:
+    """Yield the loop devices on an image in no file system that is mounted here: one that was unmounted lazily."""
+    mounted = {mount.device for mount in mounts.table()}
+    for loop in loopdev.standing():
+        anonymous = os.major(loop.backing[0]) == 0  # what ZFS's file systems have; those on a block device have its own
+        if anonymous and loop.backing[0] not in mounted and image.NAME in loopdev.file_name(loop.path):
+            yield loop.path
