@@ -8,7 +8,7 @@ PARTS = lint unit package zfs cluster
 help:
 	@echo 'make check              the whole test suite, through tox:'
 	@echo '  make lint             ruff, mypy, shellcheck'
-	@echo '  make unit             without ZFS, in seconds'
+	@echo '  make unit             without ZFS, in two minutes'
 	@echo '  make package          the Debian package and lintian'
 	@echo '  make zfs              the scripts on real ZFS, on one emulated node'
 	@echo '  make cluster          Ganeti, on two emulated nodes'
@@ -39,5 +39,5 @@ proof:
 	tests/proof $(PART)
 
 clean:
-	rm -rf build dist .tox .tox-bootstrap .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf build dist .tox .tox-bootstrap .hypothesis .mypy_cache .ruff_cache .pytest_cache *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
