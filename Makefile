@@ -8,7 +8,7 @@ PARTS = lint unit package zfs faults cluster
 help:
 	@echo 'make check              the whole test suite, through tox:'
 	@echo '  make lint             ruff, mypy, shellcheck'
-	@echo '  make unit             without ZFS, in seconds'
+	@echo '  make unit             without ZFS, in two minutes'
 	@echo '  make package          the Debian package and lintian'
 	@echo '  make zfs              the scripts on real ZFS, on one emulated node'
 	@echo '  make faults           disks that live at random and are killed, on one emulated node'
@@ -44,5 +44,5 @@ soak: .tox-bootstrap/made
 	ZFSEXT_LIVES=$(or $(LIVES),20) ZFSEXT_STEPS=$(or $(STEPS),60) ZFSEXT_SEED=$(SEED) $(TOX) run -e faults -- tests/faults/test_random_life.py
 
 clean:
-	rm -rf build dist .tox .tox-bootstrap .mypy_cache .ruff_cache .pytest_cache *.egg-info
+	rm -rf build dist .tox .tox-bootstrap .hypothesis .mypy_cache .ruff_cache .pytest_cache *.egg-info
 	find . -name __pycache__ -prune -exec rm -rf {} +
