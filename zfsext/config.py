@@ -2,11 +2,13 @@
 
 import configparser
 
+from zfsext.contract import LETTERS
 from zfsext.errors import ConfigError
 
 PATH = "/etc/zfsext.conf"
 SECTION = "zfsext"
 STANDBY_SUFFIX = "-standby"
+MAX_DATASET = 255  # include/sys/fs/zfs.h: ZFS_MAX_DATASET_NAME_LEN, without the NUL
 
 DEFAULTS = {"dataset": "zfs/vm", "recordsize": "16K", "compression": "", "reservation": "thin"}
 
@@ -50,7 +52,12 @@ def load(path: str = PATH) -> Config:
     live = values["dataset"].split()
     for parent in live:
         parts = parent.split("/")
-        if len(parts) < 2 or not all(part and set(part) <= _DATASET and part[0] != "." for part in parts):
+        if (
+            len(parts) < 2
+            or not all(part and set(part) <= _DATASET and part[0] != "." for part in parts)
+            or parent[0] not in LETTERS  # as of every pool; a command would take a '-' for an option
+            or len(parent) > MAX_DATASET
+        ):
             raise ConfigError(f"{path}: dataset {parent!r} must be a file system below a pool, such as zfs/vm")
         below = (parent + "/", standby(parent) + "/")
         if parent.endswith(STANDBY_SUFFIX) or any(other.startswith(below) for other in live):

@@ -1,8 +1,8 @@
 """Ganeti's side of the wall: its environment in, checked values out.
 
 Ganeti runs a script without arguments and says everything in variables (lib/storage/extstorage.py:
-_ExtStorageEnvironment, the same in 3.0.2 and 3.1). Every VOL_* and EXTP_* value is checked here, before
-anything runs, and nowhere else. This module is on the path of a warm attach: it imports nothing.
+_ExtStorageEnvironment, the same in 3.0.2 and 3.1). Every VOL_* value is checked here and every EXTP_* value in
+zfsext.parameters, before anything runs. This module is on the path of a warm attach: it imports nothing.
 """
 
 from zfsext.errors import BadInput

@@ -35,7 +35,7 @@ def create(request: Request, config: Config) -> None:
     wanted = parameters.parse(request.parameters, config)
     found = places.find(request.volume, config)
     for copy in found.copies:
-        if _unfinished(copy, request.volume):
+        if removal.abandoned(copy, request.volume):
             removal.destroy(copy)
         elif not _is_the_same(copy, request, wanted):
             raise AlreadyThere(_why_not(copy, request.volume))
@@ -45,7 +45,8 @@ def create(request: Request, config: Config) -> None:
     if wanted.thick:
         _require_space(wanted.parent, request.size, reserved["reservation"])
     new = places.new_name(wanted.parent, request.volume)
-    zfs.create(new, _native(wanted, reserved), {properties.STATE: ownership.CREATING})
+    user = {properties.STATE: ownership.CREATING, properties.SIZE: str(request.size)}
+    zfs.create(new, _native(wanted, reserved), user)
     try:
         directory = places.private_directory(new)
         mounts.mount(new, directory)
@@ -85,10 +86,6 @@ def _native(wanted: Parameters, reserved: Mapping[str, int]) -> dict[str, int]:
     if wanted.compression is not None:
         native["compression"] = wanted.compression
     return {**native, **reserved}
-
-
-def _unfinished(copy: Copy, volume: str) -> bool:
-    return copy.name == places.new_name(copy.parent, volume) and copy.state in (ownership.CREATING, ownership.OWNER)
 
 
 def _is_the_same(copy: Copy, request: Request, wanted: Parameters) -> bool:

@@ -3,6 +3,7 @@
 from zfsext import loopdev, mounts, ownership, places, properties, removal, zfs
 from zfsext.config import Config
 from zfsext.contract import Request
+from zfsext.lock import VolumeLock
 
 
 def snapshot(request: Request, config: Config) -> None:
@@ -11,15 +12,16 @@ def snapshot(request: Request, config: Config) -> None:
     One that an interrupted export left behind is replaced. Raises Busy if that one is still in use.
     """
     copy = ownership.openable(request.volume, places.find(request.volume, config).copies)
-    removal.remove_export(request.volume, config)
-    for device in _devices(copy):
-        loopdev.flush(device)
-    name = f"{copy.name}@{places.EXPORT_SNAPSHOT}"
-    zfs.destroy_snapshots([name])  # left by an export that was interrupted before it cloned
-    zfs.take_snapshots([name])
-    native = properties.native(copy.dataset.number("recordsize"))
-    clone = places.standby_name(copy.parent, request.snapshot)
-    zfs.clone(name, clone, native, {properties.STATE: ownership.EXPORT})
+    with VolumeLock(request.snapshot, f"snapshot of {request.volume}"):
+        removal.remove(request.snapshot, config)
+        for device in _devices(copy):
+            loopdev.flush(device)
+        name = f"{copy.name}@{places.EXPORT_SNAPSHOT}"
+        zfs.destroy_snapshots([name])  # left by an export that was interrupted before it cloned
+        zfs.take_snapshots([name])
+        native = properties.native(copy.dataset.number("recordsize"))
+        clone = places.standby_name(copy.parent, request.snapshot)
+        zfs.clone(name, clone, native, {properties.STATE: ownership.EXPORT, properties.SIZE: str(request.size)})
 
 
 def _devices(copy: places.Copy) -> list[str]:

@@ -2,7 +2,7 @@
 
 import os
 
-from zfsext import attachment, image, loopdev, ownership, places, reservation, zfs
+from zfsext import attachment, image, loopdev, ownership, places, properties, reservation, zfs
 from zfsext.config import Config
 from zfsext.contract import Request
 from zfsext.errors import Refused, ZfsextError
@@ -28,6 +28,7 @@ def grow(request: Request, config: Config) -> None:
             loopdev.refresh(loop.path)
     finally:
         os.close(file)
+    zfs.set_property(copy.name, properties.SIZE, str(request.new_size))
 
 
 def _reserve(copy: Copy, wanted: dict[str, int]) -> None:

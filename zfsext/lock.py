@@ -1,19 +1,26 @@
 """One lock per volume, held across a whole verb and freed by the kernel when its holder dies.
 
-A lock is an flock on a file in a directory that only root can enter. The file says who holds it.
+A lock is an flock on a file in a directory that only root can enter. The file says who holds it. Who needs the locks
+of several volumes takes them in the order of their names, so that no two wait for each other (an export, VOLUME.snap,
+comes after its disk).
 """
 
 import errno
 import fcntl
 import os
+import time
 
-from zfsext.errors import SystemRefused
+from zfsext.errors import Busy, SystemRefused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
 
 RUN = "/run/zfsext"
+
+#: How long work waits for a lock. What is then left of zfsext.guard.SECONDS is for the work itself.
+SECONDS = 300
+POLL = 0.1
 
 
 def run_directory() -> str:
@@ -71,20 +78,35 @@ class VolumeLock:
         except FileNotFoundError:
             return ""
 
-    def acquire(self) -> None:
-        """Take the lock for work, waiting for whoever has it (and saying on stderr who that is)."""
-        while True:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                os.write(2, f"zfsext: {self.verb} waits for {self.holder() or 'another script'}\n".encode())
-                fcntl.flock(self._file, fcntl.LOCK_EX)
-            if self._is_current():
-                break
-            self.release()  # the holder before us removed the volume, and the file with it
+    def acquire(self, seconds: float = SECONDS) -> None:
+        """Take the lock for work, waiting for whoever has it (and saying on stderr who that is).
+
+        Raises Busy, naming who has it, if that takes longer than so many seconds.
+        """
+        deadline = time.monotonic() + seconds
+        waits_for = ""
+        while not self._try():
+            holder = self.holder() or "another script"
+            if time.monotonic() >= deadline:
+                raise Busy(f"gave up after {seconds:g} s of waiting for {holder}, which has the volume's lock")
+            if holder != waits_for:
+                os.write(2, f"zfsext: {self.verb} waits for {holder}\n".encode())
+                waits_for = holder
+            time.sleep(POLL)
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{self.verb} (pid {os.getpid()})\n".encode(), 0)
+
+    def _try(self) -> bool:
+        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.release()
+            return False
+        if not self._is_current():  # the holder before us removed the volume, and the file with it
+            self.release()
+            return False
+        return True
 
     def _is_current(self) -> bool:
         try:

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import struct
+import time
 
 from zfsext.errors import Busy, SystemRefused
 
@@ -28,6 +29,9 @@ INFO64 = struct.Struct("=5Q4I64s64s32s2Q")
 #: struct loop_config: fd, block size, loop_info64, reserved.
 CONFIG_HEAD = struct.Struct("=2I")
 CONFIG_TAIL = bytes(64)
+
+#: How often a free device is asked for, and the seconds in between.
+TRIES, PAUSE = 50, 0.1
 
 CONTROL = "/dev/loop-control"
 SYSFS = "/sys/block"
@@ -119,30 +123,40 @@ def attach(image: int, name: str) -> str:
     """Set up one loop device on the open file and return the device's path. name is shown by losetup.
 
     LOOP_CONFIGURE (Linux 5.8) does it in one call, so a killed script leaves either nothing or a whole device.
-    Raises SystemRefused if the kernel has no loop devices to give.
+    Raises SystemRefused if the kernel has no loop devices to give, or gives one that somebody keeps from being set up.
     """
-    config = CONFIG_HEAD.pack(image, 0) + INFO64.pack(0, 0, 0, 0, 0, 0, 0, 0, 0, name.encode()[:63], b"", b"", 0, 0)
+    info = INFO64.pack(0, 0, 0, 0, 0, 0, 0, 0, 0, name.encode()[:63], b"", b"", 0, 0)
+    config = CONFIG_HEAD.pack(image, 0) + info + CONFIG_TAIL
     try:
         control = os.open(CONTROL, os.O_RDWR | os.O_CLOEXEC)
     except OSError as error:
         raise SystemRefused(f"{CONTROL}: {error.strerror}; 'modprobe loop' makes it") from error
     try:
-        while True:
-            path = f"/dev/loop{fcntl.ioctl(control, CTL_GET_FREE)}"
-            device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.ioctl(device, CONFIGURE, config + CONFIG_TAIL)
-            except OSError as error:
-                if error.errno != errno.EBUSY:  # else somebody took this one since we asked
-                    raise
-            else:
-                return path
-            finally:
-                os.close(device)
+        tries = TRIES
+        while not _configure(path := f"/dev/loop{fcntl.ioctl(control, CTL_GET_FREE)}", config):
+            tries -= 1
+            if not tries:
+                raise SystemRefused(f"{path} is free, but somebody has it open for himself alone: 'fuser -v {path}'")
+            time.sleep(PAUSE)
+        return path
     except OSError as error:
         raise SystemRefused(f"no loop device could be set up on {name}: {error.strerror}") from error
     finally:
         os.close(control)
+
+
+def _configure(path: str, config: bytes) -> bool:
+    """Set the device up, unless somebody took it since it was free, or has it open for himself alone."""
+    device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.ioctl(device, CONFIGURE, config)
+    except OSError as error:
+        if error.errno == errno.EBUSY:
+            return False
+        raise
+    finally:
+        os.close(device)
+    return True
 
 
 def detach(path: str) -> None:
@@ -161,8 +175,11 @@ def detach(path: str) -> None:
             raise
 
 
-def keep(path: str) -> None:
-    """Take back what `detach` left on a device that is in use: it shall not vanish with its last user."""
+def keep(path: str) -> bool:
+    """Take back what `detach` left on a device that is in use: it shall not vanish with its last user.
+
+    False means that it vanished meanwhile, as it was told to.
+    """
     try:
         device = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
@@ -174,8 +191,10 @@ def keep(path: str) -> None:
         finally:
             os.close(device)
     except OSError as error:
-        if error.errno != errno.ENXIO:  # it went away meanwhile, as it was told to
-            raise
+        if error.errno == errno.ENXIO:
+            return False
+        raise
+    return True
 
 
 def refresh(path: str) -> None:
@@ -221,6 +240,6 @@ def usable(loops: list[Loop], inode: int, image: str) -> str | None:
             f"{', '.join(loop.path for loop in loops)} all stand on {image}, and a disk has one device: end the use of "
             "those that the VM does not have, then 'losetup -d' them"
         )
-    if not loops[0].lasting:
-        keep(loops[0].path)
+    if not loops[0].lasting and not keep(loops[0].path):
+        return None
     return loops[0].path

@@ -42,7 +42,7 @@ def parse(given: Mapping[str, str], config: Config) -> Parameters:
     unknown = sorted(set(given) - set(KNOWN))
     if unknown:
         raise BadInput(
-            f"unknown disk parameter {', '.join(shown(name) for name in unknown)}; zfsfile has "
+            f"unknown disk parameter {shown(', '.join(unknown))}; zfsfile has "
             + "; ".join(f"{name} ({what})" for name, what in KNOWN.items())
         )
     parent = given.get("dataset", config.live[0])
@@ -67,7 +67,8 @@ def recordsize(text: str) -> int:
     number = text.upper().removesuffix("B").removesuffix("I")
     unit = number[-1:] if number[-1:] in UNITS else ""
     digits = number.removesuffix(unit)
-    if digits and len(digits) <= 7 and DIGITS.issuperset(digits):
+    # A dotless i, which is not ASCII, is an I in capitals.
+    if digits and text.isascii() and len(digits) <= 7 and DIGITS.issuperset(digits):
         size = int(digits) * UNITS[unit]
         if SMALLEST <= size <= LARGEST and size & (size - 1) == 0:
             return size

@@ -18,7 +18,7 @@ from zfsext.properties import STATE
 #: The snapshot that an export is a clone of. There is one at a time, and no snapshot tool makes or prunes its like.
 EXPORT_SNAPSHOT = "zfsext-export"
 
-PROPERTIES = ("type", "mountpoint", "recordsize", "readonly", "refreservation", STATE)
+PROPERTIES = ("type", "mountpoint", "recordsize", "readonly", "refreservation", "origin", "written", STATE)
 
 
 class Copy:

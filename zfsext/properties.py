@@ -4,7 +4,8 @@ from zfsext import zfs
 
 STATE = "zfsext:state"
 INSTANCE = "zfsext:instance"
-SIZE = "zfsext:size"  # in MiB, decimal; a hint for where the image cannot be seen
+#: In MiB, for who looks at a disk that is not mounted. The size of the image decides: a grow sets that first.
+SIZE = "zfsext:size"
 
 CANMOUNT_NOAUTO = 2  # canmount is not inherited, and attach mounts
 DIRECT_DISABLED = 0

@@ -61,9 +61,11 @@ def _warm(request: "Request") -> str | None:
 
 
 def _cold(request: "Request") -> str:
-    from zfsext import config, guard, places, verbs
+    from zfsext import config, guard, parameters, places, verbs
 
     settings = config.load()
+    if request.parameters:
+        parameters.parse(request.parameters, settings)  # before there is a lock's file, or a child
     pools = places.pools(settings.live)
     working = [name for name in pools if pool.works(name)]
     if not request.volume:

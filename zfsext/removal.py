@@ -1,5 +1,6 @@
 """The end of a disk: its device, its snapshots, its dataset; nothing that is not its own."""
 
+import os
 from collections.abc import Iterable
 
 from zfsext import attachment, holders, mounts, ownership, places, properties, zfs
@@ -26,19 +27,11 @@ def remove(volume: str, config: Config) -> None:
     attachment.detach(volume, config)
     snapshots = [snapshot for copy in found.copies for snapshot in _removable(copy, volume)]
     if any(snapshot.clones for snapshot in snapshots):
-        remove_export(volume, config)
+        _remove_export(volume + EXPORT_SUFFIX, volume, config)
     for copy in found.copies:
         destroy(copy)
     if places.is_export(volume):
         _forget_origins(volume.removesuffix(EXPORT_SUFFIX), config.live)
-
-
-def remove_export(volume: str, config: Config) -> None:
-    """Remove the clone that an export of the volume left, if there is one; raises as remove does."""
-    export = volume + EXPORT_SUFFIX
-    with VolumeLock(export, f"remove for {volume}") as lock:
-        remove(export, config)
-        lock.forget()
 
 
 def destroy(copy: Copy) -> None:
@@ -53,6 +46,37 @@ def destroy(copy: Copy) -> None:
         raise Busy(f"{copy.name} was not destroyed: {', '.join(holders.of_dataset(copy.name)) or error}") from error
     if copy.mountpoint.startswith("/"):
         mounts.remove_directory(copy.mountpoint)
+
+
+def abandoned(copy: Copy, volume: str) -> bool:
+    """Tell whether the copy is a disk in the making that nobody makes any more; to be called under the volume's lock.
+
+    A power cut inside the call that makes a dataset can leave it without its properties (module/zfs/zfs_ioctl.c:
+    zfs_ioc_create sets them in transactions of their own). Such a one is known by its name and by having nothing in it.
+    """
+    if copy.name != places.new_name(copy.parent, volume):
+        return False
+    return copy.state in (ownership.CREATING, ownership.OWNER) or (copy.state is None and _empty(copy))
+
+
+def _empty(copy: Copy) -> bool:
+    if copy.dataset["type"] != "filesystem" or zfs.snapshots(copy.name):
+        return False
+    empty = not os.listdir(attachment.mounted(copy))
+    attachment.unmounted(copy.name)
+    return empty
+
+
+def _untouched(copy: Copy, volume: str) -> bool:
+    """Tell whether the copy is a clone that its snapshot script did not finish: nothing was ever written to it."""
+    origin = f"{places.live_name(copy.parent, volume.removesuffix(EXPORT_SUFFIX))}@{places.EXPORT_SNAPSHOT}"
+    return copy.dataset["origin"] == origin and copy.dataset.number("written") == 0 and not zfs.snapshots(copy.name)
+
+
+def _remove_export(export: str, volume: str, config: Config) -> None:
+    with VolumeLock(export, f"remove of {volume}") as lock:
+        remove(export, config)
+        lock.forget()
 
 
 def _removable(copy: Copy, volume: str) -> list[zfs.Snapshot]:
@@ -94,6 +118,6 @@ def _forget_origins(volume: str, parents: Iterable[str]) -> None:
 def _ours(copy: Copy, volume: str) -> bool:
     if copy.live:
         return copy.state == ownership.OWNER
-    if copy.name == places.new_name(copy.parent, volume):
-        return copy.state in (ownership.CREATING, ownership.OWNER)
-    return copy.state == ownership.EXPORT and places.is_export(volume)
+    if places.is_export(volume):
+        return copy.state == ownership.EXPORT or (copy.state is None and _untouched(copy, volume))
+    return abandoned(copy, volume)

@@ -48,6 +48,10 @@ def test_what_is_set_is_taken(tmp_path: Path) -> None:
     ]
     + [
         f"[zfsext]\ndataset = {value}\n"
+        for value in ("-o/vm", "9/vm", "zfs/" + "v" * 252)
+    ]
+    + [
+        f"[zfsext]\ndataset = {value}\n"
         for value in ("zfs/vm zfs/vm", "zfs/vm zfs/vm/more", "zfs/vm zfs/vm-standby/more", "zfs/vm-standby", "a/%(b)s")
     ],
 )

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from zfsext import lock
-from zfsext.errors import SystemRefused
+from zfsext import guard, lock
+from zfsext.errors import Busy, SystemRefused
 from zfsext.lock import VolumeLock
 
 HOLD = """
@@ -65,6 +65,16 @@ def test_who_waits_says_for_whom_and_goes_on_when_the_holder_dies(
     with VolumeLock("web", "remove") as mine:
         assert mine.holder() == f"remove (pid {os.getpid()})"
     assert capfd.readouterr().err == f"zfsext: remove waits for grow (pid {holder.pid})\n"
+
+
+def test_who_waited_in_vain_gives_up_and_says_for_whom(holder: "subprocess.Popen[str]") -> None:
+    with pytest.raises(Busy, match=rf"gave up after 0\.3 s of waiting for grow \(pid {holder.pid}\)"):
+        VolumeLock("web", "remove").acquire(0.3)
+    end(holder)
+
+
+def test_the_limits_of_waiting_and_of_work_end_before_ganetis() -> None:
+    assert lock.SECONDS < guard.SECONDS < 900
 
 
 def test_two_can_look_at_the_same_time() -> None:

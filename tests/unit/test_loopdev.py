@@ -1,5 +1,6 @@
 """Loop devices, real ones, on plain files: they need root and a kernel that has them, but no ZFS."""
 
+import fcntl
 import mmap
 import os
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from zfsext import attachment, holders, image, loopdev
-from zfsext.errors import Busy
+from zfsext.errors import Busy, SystemRefused
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not os.path.exists(loopdev.CONTROL), reason="loop devices need root and the loop module"
@@ -149,3 +150,16 @@ def test_holders_are_named_by_what_they_are(device: str) -> None:
         assert holders.of_device(device) == [second]
     finally:
         subprocess.run(["losetup", "-d", second], check=True)
+
+
+def test_a_free_device_that_somebody_has_for_himself_is_named(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loopdev, "PAUSE", 0)
+    with open(loopdev.CONTROL, "r+b", buffering=0) as control:
+        free = f"/dev/loop{fcntl.ioctl(control, loopdev.CTL_GET_FREE)}"
+    alone = os.open(free, os.O_RDWR | os.O_EXCL)
+    try:
+        with pytest.raises(SystemRefused, match=f"{free} is free, but"):
+            set_up(file)
+    finally:
+        os.close(alone)
+    assert set_up(file) == free

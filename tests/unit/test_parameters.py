@@ -30,7 +30,8 @@ def test_a_recordsize_is_read_as_zfs_reads_it(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "3000", "0", "-4K", "2K", "2M", "4.5K", "K", "64KK", "64 K", "1G", "9" * 30, "٤K", "0x1000"]
+    "text",
+    ["", "3000", "0", "-4K", "2K", "2M", "4.5K", "K", "64KK", "64 K", "1G", "9" * 30, "٤K", "0x1000", "64K\u0131"],
 )
 def test_a_recordsize_that_would_panic_the_kernel_later_is_refused(text: str) -> None:
     with pytest.raises(BadInput, match="recordsize"):
@@ -64,6 +65,12 @@ def test_an_unknown_parameter_is_refused_with_the_list_of_those_there_are() -> N
         parameters.parse({"record-size": "16K"}, CONFIG)
     assert "record-size" in str(error.value)
     assert all(name in str(error.value) for name in parameters.KNOWN)
+
+
+def test_many_unknown_parameters_make_one_short_message() -> None:
+    with pytest.raises(BadInput) as error:
+        parameters.parse({f"unknown{number}": "x" for number in range(1000)}, CONFIG)
+    assert len(str(error.value)) < 600
 
 
 def test_parameters_list_names_what_is_known() -> None:

@@ -35,16 +35,20 @@ class Done:
         return f"exit {self.code}, stdout {self.out!r}, stderr {self.err!r}"
 
 
+def command(action: str, volume: str, variables: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+    """Return a script's path and the environment that the node daemon gives it."""
+    ganetis = {"VOL_NAME": volume, "EXTP_PROVIDER": "zfsfile", "EXTP_ACCESS": "kernelspace"}
+    return f"{PROVIDER}/{action}", {**ENVIRONMENT, **ganetis, **variables}
+
+
 def start(action: str, volume: str, variables: Mapping[str, str]) -> "subprocess.Popen[str]":
     """Start a script the way noded does: own directory, umask 077, no input, nothing inherited."""
-    environ = (
-        ENVIRONMENT | {"VOL_NAME": volume, "EXTP_PROVIDER": "zfsfile", "EXTP_ACCESS": "kernelspace"} | dict(variables)
-    )
+    script, environ = command(action, volume, variables)
     reader, writer = os.pipe()
     os.close(writer)
     with os.fdopen(reader) as nothing:
         return subprocess.Popen(
-            [f"{PROVIDER}/{action}"],
+            [script],
             cwd=PROVIDER,
             env=environ,
             stdin=nothing,
