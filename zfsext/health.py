@@ -123,6 +123,8 @@ def _place(disk: Disk, found: Inventory, known: Cluster | None) -> Iterator[Find
         yield _foreign(disk, ganeti is not None)
     elif disk.role == NEW and not disk.busy:
         what = f"{name} is what a killed create left. No guest ever had it; the same create or remove clears it too"
+        if not disk.state:
+            what = f"{name} is what a power cut in a create leaves, if it is empty: look into it, and destroy it"
         yield Finding(WARNING, "half-made", volume, what, _type("zfs", "destroy", name))
     elif disk.role == EXPORT and not disk.busy and not disk.devices:
         what = f"{name} is a clone for gnt-backup, and nothing reads it. Unless an export runs now, remove it"

@@ -195,9 +195,10 @@ def _role(name: str, state: str, parents: Iterable[str]) -> tuple[str, str]:
             return rest, LIVE if state == ownership.OWNER and "/" not in rest else FOREIGN
         if name.startswith(f"{standby(parent)}/"):
             rest = name.removeprefix(f"{standby(parent)}/")
-            if rest.endswith(NEW_SUFFIX) and state:
+            # a power cut inside the call that makes a dataset may leave it without its state: see zfsext.removal
+            if rest.endswith(NEW_SUFFIX):
                 return rest.removesuffix(NEW_SUFFIX), NEW
-            if places.is_export(rest) and state == ownership.EXPORT:
+            if places.is_export(rest) and state in (ownership.EXPORT, ""):
                 return rest, EXPORT
             return rest, FOREIGN if "/" in rest else STANDBY
     return name.rpartition("/")[2].removesuffix(NEW_SUFFIX), STRAY

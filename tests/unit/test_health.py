@@ -131,6 +131,12 @@ def test_a_live_disk_of_an_instance_on_another_node_is_misplaced() -> None:
     assert kinds(examine(found(), ELSEWHERE, Limits())) == [(WARNING, "misplaced")]
 
 
+def test_what_has_no_state_is_looked_into_before_it_is_destroyed() -> None:
+    (finding,) = examine(found(Disk("zfs/vm-standby/x.new", "x", "new")), CLUSTER, Limits())
+    assert finding.kind == "half-made"
+    assert "if it is empty: look into it" in finding.what
+
+
 def test_a_disk_that_ganeti_keeps_without_an_instance_is_no_orphan() -> None:
     aside = replace(CLUSTER, disks={}, detached={WEB: "d5"})
     (finding,) = examine(found(), aside, Limits())

@@ -40,12 +40,13 @@ def test_a_disk_is_what_its_place_and_its_state_say(node: Node) -> None:
     node.disk("child", f"zfs/vm/{WEB}")
     node.disk("received.snap", "zfs/vm-standby", "owner")
     node.datasets["zfs/vm-standby/byhand.new"] = {}
+    node.datasets["zfs/vm-standby/byhand.snap"] = {}
     node.datasets["zfs/elsewhere"] = {}
     assert by_role(inventory.take(CONFIG)) == {
         "live": [WEB],
-        "new": [WEB],
-        "export": [WEB + ".snap"],
-        "standby": [DB, "received.snap", "byhand.new"],
+        "new": [WEB, "byhand"],
+        "export": [WEB + ".snap", "byhand.snap"],
+        "standby": [DB, "received.snap"],
         "stray": [DB],
         "foreign": ["byhand", f"{WEB}/child"],
     }
