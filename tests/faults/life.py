@@ -55,7 +55,7 @@ class Volume:
 
 
 GROWTH = 16
-ACTIONS = ("create", "attach", "open", "detach", "grow", "setinfo", "snapshot", "remove")
+ACTIONS = ("grow", "attach", "snapshot", "open", "detach", "create", "setinfo", "remove")
 
 
 def variables(action: str, volume: str, size: int, thick: bool) -> dict[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from conftest import MIB, STANDBY, Disk, Done, left, loops, read_device, run, write_device
+from conftest import MIB, STANDBY, Disk, Done, datasets, left, loops, read_device, run, write_device
 from killpoints import Point, hold, kill, points, trace
 
 Picture = dict[str, set[str]]
@@ -102,6 +102,7 @@ SCENARIOS = {
 class Life:
     """One scenario with its disk: killed, run again, looked at."""
 
+    before: set[str]
     points: list[Point]
     expected: Picture
 
@@ -115,6 +116,7 @@ class Life:
     def rehearse(self) -> None:
         """Let the script run through once, for its kill points and for what must be there afterwards."""
         self.begin()
+        self.before = datasets()
         self.points = points(trace(self.log, self.scenario.action, self.target, self.variables))
         self.expected = picture(self.disk)
 
@@ -136,11 +138,17 @@ class Life:
         self.begin()
         self.kill(point, group)
         assert_sane(self.disk, point)
+        self.health_names_what_is_left(point)
         for time in ("second", "third"):
             done = self.again()
             assert done.code == 0, f"{time} run after {point}: {done}"
             assert picture(self.disk) == self.expected, f"{time} run after {point}"
         self.has_its_data(point)
+
+    def health_names_what_is_left(self, point: Point) -> None:
+        """What is there neither before nor after the script is a finding until that is run again."""
+        for name in datasets() - self.before - self.expected["datasets"]:
+            assert f" {name} " in f" {run('zfsext', 'health', check=False)} ", f"{name} after {point}"
 
     def finishes(self, expected: Picture, point: Point) -> None:
         """After a power cut: the same, but for what a node does not have when it has just come up."""
