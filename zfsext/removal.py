@@ -43,7 +43,9 @@ def destroy(copy: Copy) -> None:
     except AlreadyThere as error:
         raise Busy(f"{copy.name} was not destroyed: there are datasets below it, 'zfs list -r {copy.name}'") from error
     except Busy as error:
-        raise Busy(f"{copy.name} was not destroyed: {', '.join(holders.of_dataset(copy.name)) or error}") from error
+        meanwhile = [f"somebody took {snapshot.name} just now" for snapshot in zfs.snapshots(copy.name)]
+        reasons = ", ".join(meanwhile + holders.of_dataset(copy.name))
+        raise Busy(f"{copy.name} was not destroyed: {reasons or error}. Try again") from error
     if copy.mountpoint.startswith("/"):
         mounts.remove_directory(copy.mountpoint)
 

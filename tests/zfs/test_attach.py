@@ -108,17 +108,6 @@ def test_loop0_is_a_device_like_any_other(disk: Disk) -> None:
     disk.ok("detach")
 
 
-@pytest.mark.proof
-def test_no_loop_devices_is_told(disk: Disk) -> None:
-    control = Path("/dev/loop-control")
-    control.rename("/dev/loop-control.away")
-    try:
-        assert "/dev/loop-control" in disk.refused("attach")
-    finally:
-        Path("/dev/loop-control.away").rename(control)
-    assert disk.attach()
-
-
 def test_a_warm_attach_forks_nothing_and_asks_zfs_nothing(disk: Disk, tmp_path: Path) -> None:
     disk.attach()
     trace = tmp_path / "trace"

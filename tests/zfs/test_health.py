@@ -78,7 +78,7 @@ def test_what_a_power_cut_left_of_a_create_is_half_made(disks: Callable[..., Dis
 @pytest.mark.proof
 @pytest.mark.parametrize("call", ["ZFS_IOC_CLONE", "exit_group"])
 def test_what_a_killed_snapshot_left(disk: Disk, tmp_path: Path, call: str) -> None:
-    life = cut("snapshot", call, disk, tmp_path / "strace")
+    cut("snapshot", call, disk, tmp_path / "strace")
     for finding in [each for each in health() if each["kind"] == "export-left"]:
         typed(finding)
     for finding in [each for each in health() if each["kind"] == "left"]:
