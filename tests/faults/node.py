@@ -42,7 +42,7 @@ class Node:
         self.agent.stdin.write(json.dumps([name, arguments]) + "\n")
         self.agent.stdin.flush()
         answer = self.agent.stdout.readline()
-        assert answer, f"the agent on {self.name} died at {name}{arguments}"
+        assert answer, f"the agent on {self.name} ended with {self.agent.wait()} at {name}{arguments}"
         return json.loads(answer)
 
     def power_cut(self) -> None:
