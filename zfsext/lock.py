@@ -26,12 +26,16 @@ POLL = 0.1
 def run_directory() -> str:
     """Return the directory for what must not outlive a boot, made if need be, and root's alone.
 
-    Raises SystemRefused if somebody else could write there.
+    Raises SystemRefused if somebody else could write there, or for anybody but root.
     """
     try:
         os.mkdir(RUN, 0o700)
+    except PermissionError as error:
+        raise SystemRefused(f"{RUN} is for root, and only root can run this") from error
     except FileExistsError:
         status = os.lstat(RUN)
+        if status.st_uid == 0 != os.geteuid():
+            raise SystemRefused(f"{RUN} is for root, and only root can run this") from None
         if status.st_uid != os.geteuid() or status.st_mode & 0o170077 != 0o040000:
             raise SystemRefused(f"{RUN} must be a directory that only root can enter: 'ls -ld {RUN}'") from None
     return RUN
@@ -52,6 +56,18 @@ def held(path: str) -> bool:
     return False
 
 
+def _open(path: str) -> int:
+    """Open a lock's file, made if need be. Raises SystemRefused, with the command that helps, if it is a link."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise SystemRefused(
+                f"{path} is a link, which zfsext never makes: find out who did, and 'rm {path}'"
+            ) from None
+        raise
+
+
 class VolumeLock:
     """The lock of one volume, as a context manager: exclusive, or shared between those who only look."""
 
@@ -62,7 +78,7 @@ class VolumeLock:
 
     def try_shared(self) -> bool:
         """Take the lock for looking, if nobody is at work on the volume just now."""
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._file = _open(self.path)
         try:
             fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -97,7 +113,7 @@ class VolumeLock:
         os.pwrite(self._file, f"{self.verb} (pid {os.getpid()})\n".encode(), 0)
 
     def _try(self) -> bool:
-        self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        self._file = _open(self.path)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
