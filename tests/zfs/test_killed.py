@@ -36,9 +36,8 @@ def test_a_script_killed_anywhere_is_finished_by_the_next(
 
 
 @pytest.mark.proof
-@pytest.mark.parametrize("name", ["create", "create-thick"])
-def test_a_create_killed_anywhere_can_be_taken_back(name: str, disks: Callable[..., Disk], tmp_path: Path) -> None:
-    life = Life(name, disks(), tmp_path / "strace")
+def test_a_create_killed_anywhere_can_be_taken_back(disks: Callable[..., Disk], tmp_path: Path) -> None:
+    life = Life("create", disks(), tmp_path / "strace")
     life.rehearse()
     fresh(life.disk)
     nothing = picture(life.disk)
