@@ -31,8 +31,11 @@ def write(volume: str, device: str, dataset: str, image: str) -> None:
     """Note that device serves the volume's image; to be called under the volume's lock."""
     path = _path(volume)
     fsid = os.statvfs(image).f_fsid
-    with open(path + "~", "w") as file:
-        file.write(f"{device}\n{dataset}\n{fsid}\n{image}\n")
+    file = os.open(path + "~", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        os.write(file, f"{device}\n{dataset}\n{fsid}\n{image}\n".encode())
+    finally:
+        os.close(file)
     os.rename(path + "~", path)
 
 

@@ -3,10 +3,12 @@
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 
-from zfsext import attached, holders, image, loopdev, mounts, ownership, places, pool
+from zfsext import attached, encryption, holders, image, loopdev, mounts, ownership, places, pool
 from zfsext.config import PATH, Config
 from zfsext.errors import Busy, ConfigError
+from zfsext.mounts import Mount
 from zfsext.places import Copy
 
 #: How long a device may stay open after CLR_FD before that counts as in use: udev looks into each device that changes.
@@ -38,8 +40,12 @@ def attach(volume: str, config: Config) -> str:
 
 
 def mounted(copy: Copy) -> str:
-    """Mount the copy where it belongs, unless it is mounted there, and return the directory."""
+    """Mount the copy where it belongs, unless it is mounted there, and return the directory.
+
+    Raises KeyNotLoaded for an encrypted one whose data cannot be had now.
+    """
     directory = copy.directory()
+    encryption.require_key(copy.dataset)
     mounts.mount(copy.name, directory)
     return directory
 
@@ -56,12 +62,18 @@ def detach(volume: str, config: Config) -> None:
     note = attached.read(volume)
     if note is not None and note.dataset not in names:
         raise ConfigError(f"disk {volume} is attached as {note.dataset}: its parent is missing in {PATH}")
-    for mount in mounts.of(names):
+    mounted_as = mounts.of(names)
+    if note is not None and not mounted_as and loopdev.file_name(note.device).removesuffix(" (deleted)") == note.image:
+        raise Busy(
+            f"{note.device} stands on {note.image}, but {note.dataset} is not mounted under that name: it or its "
+            "parent was renamed meanwhile. 'zfs rename' it back, and try again"
+        )
+    for mount in mounted_as:
         pool.require(pool.of(mount.source))
         for loop in loopdev.within(mount.device):
             _take_device(loop.path, mount.directory)
-        if not _soon(lambda directory=mount.directory: mounts.unmount(directory)):  # type: ignore[misc]
-            who = ", ".join(holders.of_dataset(mount.source)) or "somebody"
+        if not _soon(partial(mounts.unmount_just, mount)):
+            who = _who(mount)
             os.write(2, f"zfsext: {mount.source} stays mounted on {mount.directory}: {who} uses it\n".encode())
     attached.forget(volume)
 
@@ -69,8 +81,12 @@ def detach(volume: str, config: Config) -> None:
 def unmounted(dataset: str) -> None:
     """See to it that the dataset is nowhere mounted. Raises Busy, naming who keeps it."""
     for mount in mounts.of([dataset]):
-        if not _soon(lambda directory=mount.directory: mounts.unmount(directory)):  # type: ignore[misc]
-            raise Busy(f"{dataset} is in use by {', '.join(holders.of_dataset(dataset)) or 'somebody'}")
+        if not _soon(partial(mounts.unmount_just, mount)):
+            raise Busy(f"{dataset} is in use by {_who(mount)}")
+
+
+def _who(mount: Mount) -> str:
+    return ", ".join([*mounts.over(mount), *holders.of_dataset(mount.source)]) or "somebody"
 
 
 def _take_device(device: str, directory: str) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 from zfsext import (
     attachment,
+    encryption,
     image,
     loopdev,
     mounts,
@@ -30,7 +31,7 @@ def create(request: Request, config: Config) -> None:
 
     A disk of this name that stands already is an error, unless it is just what was asked for and without a single
     block: then an earlier create was interrupted after its last step, and there is nothing to lose.
-    Raises AlreadyThere, NoSpace, BadInput, and what ZFS refuses; nothing is left behind then.
+    Raises AlreadyThere, NoSpace, BadInput, KeyNotLoaded, and what ZFS refuses; nothing is left behind then.
     """
     wanted = parameters.parse(request.parameters, config)
     found = places.find(request.volume, config)
@@ -41,6 +42,9 @@ def create(request: Request, config: Config) -> None:
             raise AlreadyThere(_why_not(copy, request.volume))
         else:
             return
+    beside = found.parent(standby(wanted.parent))
+    encryption.require_one_root(found.parent(wanted.parent), beside)
+    encryption.require_key(beside)
     reserved = reservation.properties(request.size, wanted.recordsize) if wanted.thick else {}
     if wanted.thick:
         _require_space(wanted.parent, request.size, reserved["reservation"])

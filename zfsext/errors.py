@@ -37,5 +37,9 @@ class PoolUnavailable(ZfsextError):
     """The pool is not imported, suspended, or did not answer in time."""
 
 
+class KeyNotLoaded(ZfsextError):
+    """The dataset is encrypted and its key is not loaded; nothing was touched."""
+
+
 class SystemRefused(ZfsextError):
     """A system call or ZFS failed in a way that has no kind of its own; the message has its words."""

@@ -39,5 +39,5 @@ def _reserve(copy: Copy, wanted: dict[str, int]) -> None:
             zfs.set_property(copy.name, name, str(value))
     except ZfsextError:
         for name in reversed(wanted):
-            zfs.set_property(copy.name, name, before[name])
+            zfs.set_property(copy.name, name, before[name] if before.number(name) else "none")
         raise

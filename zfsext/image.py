@@ -43,7 +43,8 @@ def open_checked(directory: str) -> int:
     try:
         file = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
-        raise SystemRefused(f"{name} could not be opened: {error.strerror}") from error
+        hint = "; 'zfs get readonly' and 'zpool get readonly' show why" if error.errno == errno.EROFS else ""
+        raise SystemRefused(f"{name} could not be opened: {error.strerror}{hint}") from error
     status = os.fstat(file)
     if not stat.S_ISREG(status.st_mode) or status.st_dev != os.stat(directory).st_dev or status.st_nlink != 1:
         os.close(file)

@@ -80,8 +80,7 @@ def mount(dataset: str, directory: str) -> None:
     flags = MS_NOSUID | MS_NODEV | MS_NOEXEC | MS_NOATIME
     if _libc.mount(os.fsencode(dataset), os.fsencode(directory), b"zfs", flags, None):
         code = ctypes.get_errno()
-        hint = f"; 'zfs load-key {dataset}' if it is encrypted" if code in (errno.EACCES, errno.EPERM) else ""
-        raise SystemRefused(f"{dataset} could not be mounted on {directory}: {os.strerror(code)}{hint}")
+        raise SystemRefused(f"{dataset} could not be mounted on {directory}: {os.strerror(code)}")
     there = at(directory)
     if there is None or there.source != dataset or not _visible(there):
         unmount(directory)
@@ -101,6 +100,22 @@ def unmount(directory: str) -> bool:
             return at(directory) is None
         raise SystemRefused(f"{directory} could not be unmounted: {os.strerror(code)}")
     return True
+
+
+def unmount_just(mount: Mount) -> bool:
+    """Unmount this one, and tell whether that was done; what somebody else mounted over it is not ours to unmount."""
+    top = at(mount.directory)
+    if top is not None and (top.device, top.source) != (mount.device, mount.source):
+        return False
+    return unmount(mount.directory)
+
+
+def over(mount: Mount) -> list[str]:
+    """Return what is mounted on the same directory and hides this one, for an error that says who is in the way."""
+    top = at(mount.directory)
+    if top is None or (top.device, top.source) == (mount.device, mount.source):
+        return []
+    return [f"what is mounted over it ({top.source}, {top.kind})"]
 
 
 def remove_directory(directory: str) -> None:

@@ -8,7 +8,7 @@
 
 from collections.abc import Iterable
 
-from zfsext import pool, zfs
+from zfsext import encryption, pool, zfs
 from zfsext.config import Config, standby
 from zfsext.contract import EXPORT_SUFFIX, NEW_SUFFIX
 from zfsext.errors import Refused, SystemRefused
@@ -18,7 +18,9 @@ from zfsext.properties import STATE
 #: The snapshot that an export is a clone of. There is one at a time, and no snapshot tool makes or prunes its like.
 EXPORT_SNAPSHOT = "zfsext-export"
 
-PROPERTIES = ("type", "mountpoint", "recordsize", "readonly", "refreservation", "origin", "written", STATE)
+PROPERTIES = (
+    "type", "mountpoint", "recordsize", "readonly", "refreservation", "origin", "written", *encryption.PROPERTIES, STATE
+)
 
 
 class Copy:

@@ -79,7 +79,12 @@ def _cold(request: "Request") -> str:
 
     def work() -> str:
         with lock:
-            said = verbs.VERBS[request.action](request, settings)
+            try:
+                said = verbs.VERBS[request.action](request, settings)
+            except (ZfsextError, OSError):
+                if request.action == "create":
+                    lock.forget()  # nobody asks for what was never made, so nobody else would remove the file
+                raise
             if request.action == "remove":
                 lock.forget()
         return said

@@ -64,6 +64,12 @@ KINDS: dict[int, type[ZfsextError]] = {
     errno.EDQUOT: NoSpace,
 }
 
+#: What to do about an error whose own words do not say it.
+HINTS = {
+    errno.ENOSPC: "make room in the pool: 'zfs list -o space' shows what takes it",
+    errno.EROFS: "it was imported only to be read: 'zpool export' and 'zpool import' it again",
+}
+
 
 class Dataset:
     """A dataset's name, and of each property asked for its value and where that comes from."""
@@ -158,6 +164,14 @@ def space(pools: Sequence[str]) -> dict[str, tuple[int, int, int]]:
         name: (int(size), int(allocated), int(free))
         for name, size, allocated, free in _fields(done.stdout, 4, "zpool list")
     }
+
+
+def read_only(pool: str) -> bool:
+    """Tell whether the pool was imported only to be read."""
+    done = _command("get", "-H", "-o", "value", "readonly", pool, program="zpool")
+    if done.returncode:
+        _refuse(f"zpool get readonly {pool}", done.stderr.splitlines(), done.returncode)
+    return done.stdout.strip() == "on"
 
 
 def data_errors(pool: str) -> str:
@@ -296,9 +310,10 @@ def _translated(error: Any, doing: str) -> ZfsextError:
     """Return our error for one of pyzfs's, whose own text is not for people."""
     parts = [part for part in getattr(error, "errors", None) or [error] if getattr(part, "errno", None)]
     codes = {part.errno for part in parts}
-    kind = KINDS.get(codes.pop(), SystemRefused) if len(codes) == 1 else SystemRefused
+    kind = KINDS.get(next(iter(codes)), SystemRefused) if len(codes) == 1 else SystemRefused
     words = "; ".join(f"{_text(getattr(part, 'name', ''))}: {_reason(part)}" for part in parts)
-    return kind(f"{doing}: {words or error}")
+    hint = "".join(f"; {HINTS[code]}" for code in codes if code in HINTS)
+    return kind(f"{doing}: {words or error}{hint}")
 
 
 def _reason(part: Any) -> str:
