@@ -30,6 +30,12 @@ class Failure(click.ClickException):
         click.echo(f"zfsext: {self.message}", err=True, file=file)
 
 
+class NotWritten(Failure):
+    """Metrics that could not be written: an exit code that no health has, so that whoever reads them is told."""
+
+    exit_code = 4
+
+
 class Commands(click.Group):
     """Commands that end with a Failure where zfsext or the system raises an error. A broken pipe is click's."""
 
@@ -177,7 +183,10 @@ def health_(as_json: bool, nagios: bool, prometheus: str | None, **levels: int |
     if prometheus:
         from zfsext import textfile
 
-        textfile.write(prometheus, found, known, findings)
+        try:
+            textfile.write(prometheus, found, known, findings)
+        except OSError as error:
+            raise NotWritten(f"{prometheus} could not be written: {error.strerror}") from error
     elif as_json:
         status = health.STATUS[code]
         click.echo(json.dumps({"status": status, "findings": [asdict(each) for each in findings]}, indent=2))

@@ -53,6 +53,8 @@ def load(data: str = DATA) -> Cluster | None:
         addresses = _addresses(data)
     except FileNotFoundError:
         return None
+    except UnicodeDecodeError as error:
+        raise SystemRefused(f"{data}/{ADDRESSES} is not what Ganeti writes: {error}") from error
     names = [name for name, address in addresses.items() if _is_ours(address)]
     if len(names) > 1:  # net.ipv4.ip_nonlocal_bind=1 lets each address be bound
         names = [name for name in names if _label(name) == _label(socket.gethostname())]
@@ -62,7 +64,7 @@ def load(data: str = DATA) -> Cluster | None:
         with open(f"{data}/{CONFIG}", encoding="utf-8") as file:
             return _complete(names[0], json.load(file))
     except FileNotFoundError:
-        with open(f"{data}/{INSTANCES}", encoding="utf-8") as file:
+        with open(f"{data}/{INSTANCES}", encoding="utf-8", errors="surrogateescape") as file:
             return Cluster(names[0], frozenset(file.read().split()))
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise SystemRefused(f"{data}/{CONFIG} is not what Ganeti writes: {type(error).__name__} {error}") from error
@@ -109,14 +111,17 @@ def _complete(node: str, data: dict[str, Any]) -> Cluster:
     disks = {disk.volume: disk for instance in instances for disk in _disks(instance, data)}
     ours = {disk["logical_id"][1]: uuid for uuid, disk in data["disks"].items() if _is_zfsfile(disk)}
     detached = {volume: uuid for volume, uuid in ours.items() if volume not in disks}
-    return Cluster(node, frozenset(instance["name"] for instance in instances), True, disks, detached)
+    names = frozenset(instance["name"] for instance in instances if instance.get("name"))
+    return Cluster(node, names, True, disks, detached)
 
 
 def _is_zfsfile(disk: dict[str, Any]) -> bool:
-    return bool(disk["dev_type"] == "ext" and disk["logical_id"][0] == PROVIDER)
+    return bool(disk["dev_type"] == "ext" and disk.get("logical_id") and disk["logical_id"][0] == PROVIDER)
 
 
 def _disks(instance: dict[str, Any], data: dict[str, Any]) -> Iterator[Disk]:
+    if not instance.get("primary_node"):  # one that is planned only (gnt-instance add --forthcoming)
+        return
     node = data["nodes"][instance["primary_node"]]["name"]
     for index, uuid in enumerate(instance["disks"]):
         disk = data["disks"][uuid]

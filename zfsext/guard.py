@@ -10,6 +10,7 @@ import ctypes
 import os
 import selectors
 import signal
+import sys
 import time
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -65,12 +66,16 @@ def _work(verb: Callable[[], str], parent: int, answer: int, chatter: int) -> No
     empty = os.open(os.devnull, os.O_RDWR)
     for number, end in ((0, empty), (1, chatter), (2, chatter)):
         os.dup2(end, number)
+    said, code = "", 2
     try:
         said, code = verb(), 0
     except (ZfsextError, OSError) as error:
         said, code = str(error), 1
-    os.write(answer, said.encode(errors="surrogateescape"))
-    os._exit(code)
+    finally:
+        if code == 2:  # a defect of ours: it is told here, and must not go on into what the parent was about to do
+            sys.excepthook(*sys.exc_info())
+        os.write(answer, said.encode(errors="surrogateescape"))
+        os._exit(code)
 
 
 def _listen(child: int, answer: int, chatter: int, pools: Sequence[str], doing: str, seconds: float) -> bytes:

@@ -3,6 +3,7 @@
 Each finding has a command. One that destroys is given only with the words to look first, or for what never held data.
 """
 
+import enum
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -93,7 +94,7 @@ def _pools(found: Inventory, limits: Limits) -> Iterator[Finding]:
         if pool.errors:
             what = f"pool {name} has lost data ({pool.errors}). See which files; a snapshot may have them whole"
             yield Finding(CRITICAL, "pool-errors", name, what, _type("zpool", "status", "-v", name))
-        percent = pool.allocated_bytes * 100 // pool.size_bytes if pool.size_bytes else 0
+        percent = pool.percent
         severity = _above(percent, (CRITICAL, limits.pool_critical), (WARNING, limits.pool_warning))
         if severity:
             what = f"pool {name} is {percent} % full, and in a full one guests see write errors. See what takes it"
@@ -102,82 +103,125 @@ def _pools(found: Inventory, limits: Limits) -> Iterator[Finding]:
 
 def _node(found: Inventory) -> Iterator[Finding]:
     for text in found.unfit:
-        what, _, command = text.removesuffix("'").rpartition(": '")  # node.findings ends what it says with the command
-        yield Finding(CRITICAL, "node", "node", what or text, command if what else "")
+        what, _, command = text.rpartition(": '")  # node.findings ends most of what it says with the command
+        plain = command.endswith("'") and command.count("'") == 1
+        yield Finding(CRITICAL, "node", "node", what if plain else text, command.removesuffix("'") if plain else "")
     for path in found.hidden:
-        what = f"{path} is on an image that is mounted nowhere to be seen. Find who has it, end that, and detach it"
-        yield Finding(WARNING, "loop-leaked", path, what, f"fuser -v {path}; losetup -d {path}")
+        what = f"{path} is on an image that is mounted nowhere to be seen. When nobody has it any more, 'losetup -d' it"
+        yield Finding(WARNING, "loop-leaked", path, what, f"fuser -v {path}")
     if found.left and found.complete:
-        what = f"{len(found.left)} files or directories in /run/zfsext are of disks that are not here; they do no harm"
+        what = f"{len(found.left)} notes or directories in /run/zfsext are of disks that are not here; they do no harm"
         yield Finding(NOTICE, "left", "/run/zfsext", what, _type("rm", "-d", *found.left))
+
+
+class Claim(enum.Enum):
+    """Whose a disk is, as far as Ganeti's data on this node tells."""
+
+    HERE = enum.auto()  # an instance's whose primary node this is
+    ELSEWHERE = enum.auto()  # an instance's whose primary node is another one
+    DETACHED = enum.auto()  # kept by Ganeti without an instance
+    NOBODY = enum.auto()  # of no instance, and Ganeti's data is complete
+    UNSURE = enum.auto()
+
+
+def _claim(disk: Disk, found: Inventory, known: Cluster | None) -> Claim:
+    if known is None:
+        return Claim.UNSURE
+    ganeti = known.disks.get(disk.origin)
+    if ganeti is not None:
+        return Claim.HERE if ganeti.node == known.node else Claim.ELSEWHERE
+    if disk.origin in known.detached:
+        return Claim.DETACHED
+    if known.complete and found.instance(disk, known) not in known.instances:
+        return Claim.NOBODY
+    return Claim.UNSURE
 
 
 def _place(disk: Disk, found: Inventory, known: Cluster | None) -> Iterator[Finding]:
     """Say what is wrong with where the disk is, and with whose it is."""
-    name, volume = disk.dataset, disk.volume
-    ganeti = known.disks.get(disk.origin) if known else None
-    instance = found.instance(disk, known)
-    if disk.role == STRAY:
-        yield _stray(disk, f"disk {ganeti.index} of {ganeti.instance}" if ganeti else "")
+    lives = Counter(each.volume for each in found.disks if each.role == LIVE)[disk.volume]
+    claim = _claim(disk, found, known)
+    if disk.role == LIVE and lives > 1:
+        what = f"{disk.dataset} is one of several live disks of this name, so none is opened. Find out which is right"
+        yield Finding(CRITICAL, "double", disk.volume, what, _look(disk.dataset))
+    elif disk.role == STRAY:
+        yield _stray(disk, claim is Claim.HERE and not lives, claim is Claim.ELSEWHERE or bool(lives))
     elif disk.role == FOREIGN:
-        yield _foreign(disk, ganeti is not None)
+        yield _foreign(disk, claim is Claim.HERE and not lives)
     elif disk.role == NEW and not disk.busy:
-        what = f"{name} is what a killed create left. No guest ever had it; the same create or remove clears it too"
-        if not disk.state:
-            what = f"{name} is what a power cut in a create leaves, if it is empty: look into it, and destroy it"
-        yield Finding(WARNING, "half-made", volume, what, _type("zfs", "destroy", name))
+        yield _half_made(disk, lives)
     elif disk.role == EXPORT and not disk.busy and not disk.devices:
-        what = f"{name} is a clone for gnt-backup, and nothing reads it. Unless an export runs now, remove it"
-        yield Finding(NOTICE, "export-left", volume, what, _script("remove", volume))
+        what = f"{disk.dataset} is a clone for gnt-backup, and nothing reads it. Unless an export runs now, remove it"
+        yield Finding(NOTICE, "export-left", disk.volume, what, _script("remove", disk.volume))
     elif disk.role in (LIVE, STANDBY) and known is not None:
-        gone = ganeti is None if known.complete else instance not in known.instances
-        if volume in known.detached:
-            what = f"{name} was detached from its instance, and Ganeti keeps it. Attach it again, also to remove it"
-            attach = f"gnt-instance modify --disk attach:uuid={known.detached[volume]} {instance or 'INSTANCE'}"
-            yield Finding(NOTICE, "detached", volume, what, attach)
-        elif gone:
-            device = f", attached as {disk.devices[0].path}" if disk.devices else ""
-            what = (
-                f"{name} (it was of {instance or 'no instance'}{device}) is of no instance that Ganeti has. Unless a "
-                "job makes it just now ('gnt-job list'), look into it, and remove it if nobody needs it"
-            )
-            destroy = _script("remove", volume) if disk.role == LIVE else _type("zfs", "destroy", "-r", name)
-            yield Finding(WARNING, "orphan", volume, what, destroy)
-        elif ganeti is not None and disk.role == LIVE and ganeti.node != known.node:
-            what = (
-                f"{name} is live here, but Ganeti has {instance} on {ganeti.node}. If that node has the disk too, one "
-                "is old: look into both before you start or remove anything"
-            )
-            yield Finding(WARNING, "misplaced", volume, what, f"gnt-instance info {instance}")
-    if disk.role == LIVE and Counter(each.volume for each in found.disks if each.role == LIVE)[volume] > 1:
-        what = f"{name} is one of several live disks of this name, so none is opened. Rename all but the right one"
-        yield Finding(CRITICAL, "double", volume, what, f"zfs list -o name,used,creation | grep {volume}")
+        yield from _whose(disk, claim, found.instance(disk, known), known)
 
 
-def _stray(disk: Disk, whose: str) -> Finding:
-    parent = disk.dataset.rpartition("/")[0].removesuffix(standby(""))
-    if whose:
-        what = f"{disk.dataset} is {whose}, but {parent} is not in {PATH}, so it cannot be attached. Add it to dataset"
-        return Finding(WARNING, "stray", disk.volume, what, f"sensible-editor {PATH}")
-    what = f"{disk.dataset} was made by zfsext, but {parent} is not in {PATH}. Look into it, and destroy it if unneeded"
-    return Finding(WARNING, "stray", disk.volume, what, _type("zfs", "destroy", "-r", disk.dataset))
-
-
-def _foreign(disk: Disk, known: bool) -> Finding:
-    if "/" in disk.volume:
-        what = f"{disk.dataset} is below a disk, which cannot be removed because of it. Move it away"
-        away = f"{disk.dataset.partition('/')[0]}/{disk.dataset.rpartition('/')[2]}"
-        return Finding(NOTICE, "state", disk.dataset, what, _type("zfs", "rename", disk.dataset, away))
-    if known:
+def _whose(disk: Disk, claim: Claim, instance: str, known: Cluster) -> Iterator[Finding]:
+    name, volume = disk.dataset, disk.volume
+    if claim is Claim.DETACHED:
+        what = f"{name} was detached from its instance, and Ganeti keeps it. Attach it again, also to remove it"
+        attach = f"gnt-instance modify --disk attach:uuid={known.detached[volume]} {instance or 'INSTANCE'}"
+        yield Finding(NOTICE, "detached", volume, what, attach)
+    elif claim is Claim.NOBODY:
+        device = f", attached as {disk.devices[0].path}" if disk.devices else ""
         what = (
-            f"{disk.dataset} has the name of an instance's disk, but zfsext:state is {disk.state or 'not set on it'}, "
+            f"{name} (it was of {instance or 'no instance'}{device}) is of no instance that Ganeti has. Unless a "
+            "job makes it just now ('gnt-job list'), look into it, and remove it if nobody needs it"
+        )
+        yield Finding(WARNING, "orphan", volume, what, _script("remove", volume) if disk.role == LIVE else _look(name))
+    elif claim is Claim.ELSEWHERE and disk.role == LIVE:
+        what = (
+            f"{name} is live here, but Ganeti has {instance} on {known.disks[volume].node}. If that node has the disk "
+            "too, one is old: look into both before you start or remove anything"
+        )
+        yield Finding(WARNING, "misplaced", volume, what, f"gnt-instance info {instance}")
+    elif claim is Claim.UNSURE and disk.role == LIVE and instance and known.complete:
+        what = f"{name} is not among the disks of {instance}. Unless a job converts it just now ('gnt-job list')"
+        yield Finding(WARNING, "orphan", volume, what, f"gnt-instance info {instance}")
+    elif claim is Claim.UNSURE and disk.role == LIVE and instance and instance not in known.instances:
+        what = f"{name} was of {instance}, of which this node has not heard. Ask on the master before you do anything"
+        yield Finding(WARNING, "orphan", volume, what, f"gnt-instance info {instance}")
+
+
+def _half_made(disk: Disk, lives: int) -> Finding:
+    name = disk.dataset
+    if disk.snapshots or disk.instance or (not disk.state and lives):
+        what = f"{name} has the name of a disk in the making, and may hold somebody's data: look into it"
+        return Finding(WARNING, "half-made", disk.volume, what, _look(name))
+    if not disk.state:  # the script sees for itself that nothing is in it
+        what = f"{name} is what a power cut in a create leaves. Remove clears it away if it is empty, and else refuses"
+        return Finding(WARNING, "half-made", disk.volume, what, _script("remove", disk.volume))
+    what = f"{name} is what a killed create left. No guest ever had it; the same create or remove clears it too"
+    return Finding(WARNING, "half-made", disk.volume, what, _type("zfs", "destroy", name))
+
+
+def _stray(disk: Disk, wanted: bool, copy: bool) -> Finding:
+    name = disk.dataset
+    parent = name.rpartition("/")[0].removesuffix(standby(""))
+    if wanted:
+        what = f"{name} is an instance's disk, but {parent} is not in {PATH}, so it is not attached. Add it to dataset"
+        return Finding(WARNING, "stray", disk.volume, what, f"sensible-editor {PATH}")
+    if copy:
+        what = f"{name} is another copy of a disk that the instance has elsewhere. It is never opened where it is"
+        return Finding(NOTICE, "stray", disk.volume, what, _look(name))
+    what = f"{name} was made by zfsext, but {parent} is not in {PATH}. Put that in if an instance has the disk"
+    return Finding(WARNING, "stray", disk.volume, what, _look(name))
+
+
+def _foreign(disk: Disk, wanted: bool) -> Finding:
+    name = disk.dataset
+    if "/" in disk.volume:
+        what = f"{name} is below a disk, which cannot be removed because of it. 'zfs rename' it to another place"
+        return Finding(NOTICE, "state", name, what, _look(name))
+    if wanted:
+        what = (
+            f"{name} has the name of an instance's disk, but zfsext:state is {disk.state or 'not set on it'}, "
             "so it is not opened. If you restored it and it is the newest copy, make it the disk"
         )
-        return Finding(WARNING, "state", disk.dataset, what, _type("zfs", "set", "zfsext:state=owner", disk.dataset))
-    what = f"{disk.dataset} was not made by zfsext, and is among its disks. Move it away"
-    away = f"{disk.dataset.partition('/')[0]}/{disk.volume}"
-    severity = WARNING if disk.state else NOTICE
-    return Finding(severity, "state", disk.dataset, what, _type("zfs", "rename", disk.dataset, away))
+        return Finding(WARNING, "state", name, what, _type("zfs", "set", "zfsext:state=owner", name))
+    what = f"{name} was not made by zfsext, and is among its disks. 'zfs rename' it to another place"
+    return Finding(WARNING if disk.state else NOTICE, "state", name, what, _look(name))
 
 
 def _devices(disk: Disk) -> Iterator[Finding]:
@@ -186,18 +230,19 @@ def _devices(disk: Disk) -> Iterator[Finding]:
         return
     on_image = [device for device in disk.devices if device.on_image]
     for device in disk.devices:
-        detach = f"fuser -v {device.path}; losetup -d {device.path}"
         if not device.on_image:
             what = (
                 f"{device.path} is on a file of {disk.dataset} that is not its image, which was deleted or replaced. "
-                "What is written to it is in no image: end its use, save what it has, detach it"
+                f"What is written to it is in no image, and gone with it. End its use, 'dd if={device.path} "
+                "conv=sparse of=…' what it has to a safe place, and only then 'losetup -d' it"
             )
-            yield Finding(WARNING, "loop-leaked", device.path, what, detach)
+            yield Finding(WARNING, "loop-leaked", device.path, what, f"fuser -v {device.path}")
         elif not device.whole or disk.role in (NEW, STANDBY):
             why = "is read-only or a part of the image" if disk.role not in (NEW, STANDBY) else "must not be there"
             what = f"{device.path} on {disk.dataset} was not set up by zfsext: it {why}. End its use, and detach it"
+            detach = f"fuser -v {device.path}; losetup -d {device.path}"
             yield Finding(WARNING, "loop-leaked", device.path, what, detach)
-        elif not device.lasting:
+        elif not device.lasting and not disk.busy:
             what = f"{device.path} on {disk.dataset} vanishes when it is closed (autoclear). Attach takes that back"
             yield Finding(WARNING, "loop-leaked", device.path, what, _script("attach", disk.volume))
     if len(on_image) > 1:
@@ -292,6 +337,10 @@ def _missing(found: Inventory, known: Cluster) -> Iterator[Finding]:
 
 def _above(percent: int, *levels: tuple[str, int | None]) -> str:
     return next((severity for severity, level in levels if level is not None and percent >= level), "")
+
+
+def _look(dataset: str) -> str:
+    return _type("zfs", "list", "-r", "-t", "all", "-o", "name,used,written,creation,zfsext:instance", dataset)
 
 
 def _grow(disk: Disk, size: int | None) -> str:

@@ -3,25 +3,34 @@
 Taken by asking and looking alone: nothing is mounted, made, or locked. Pools that do not work are left out, by name.
 """
 
+import fcntl
 import json
 import os
+import re
+import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
 
-from zfsext import guard, image, lock, loopdev, mounts, node, ownership, places, pool, zfs
+from zfsext import contract, guard, image, lock, loopdev, mounts, node, ownership, places, pool, zfs
 from zfsext.cluster import Cluster
 from zfsext.config import Config, standby
 from zfsext.contract import EXPORT_SUFFIX, NEW_SUFFIX
-from zfsext.errors import NotHere
+from zfsext.errors import BadInput, Busy, NotHere
 from zfsext.properties import INSTANCE, SIZE, STATE
 
 #: How long the look may take, in seconds: a handful of commands, however many disks there are. NRPE gives up after 60.
 SECONDS = 45
+#: How long an earlier look is waited for, in seconds. Both together end before NRPE's 60.
+PATIENCE = 10
 PROPERTIES = (
     *("used", "referenced", "logicalreferenced", "recordsize", "compression", "refreservation", "refquota"),
     *("reservation", "creation", "receive_resume_token", STATE, INSTANCE, SIZE),
 )
-NOTES = (".lock", ".attached", ".attached~")
+NOTES = (".attached", ".attached~")
+#: The image of a volume that Ganeti named (lib/cmdlib/instance_storage.py: GenerateDiskTemplate), wherever it was; of a
+#: mount that was detached the kernel shows no more than the path within.
+HIDDEN = re.compile(rf"(.*/[^/]+\.ext\.disk[0-9]+[^/]*)?/{re.escape(image.NAME)}( \(deleted\))?")
 
 #: What a dataset is, by its place and its state. STRAY: made by zfsext, and outside of the configured parents.
 LIVE, NEW, EXPORT, STANDBY, STRAY, FOREIGN = "live", "new", "export", "standby", "stray", "foreign"
@@ -92,6 +101,13 @@ class Pool:
     allocated_bytes: int = 0
     free_bytes: int = 0
     errors: str = ""
+    reserved_percent: int = 0
+
+    @property
+    def percent(self) -> int:
+        """How full it is: what is allocated, or what the disks have no right to any more, whichever is more."""
+        allocated = self.allocated_bytes * 100 // self.size_bytes if self.size_bytes else 0
+        return max(allocated, self.reserved_percent)
 
     @property
     def works(self) -> bool:
@@ -132,7 +148,8 @@ def size(disk: Disk, cluster: Cluster | None) -> int | None:
 def take(config: Config) -> Inventory:
     """Return the inventory. Raises ZfsextError if a pool stops working meanwhile, or ZFS refuses."""
     working = [name for name in pool.imported() if pool.works(name)]
-    text = guard.run(lambda: json.dumps(asdict(_taken(config, working))), working, "the look at the disks", SECONDS)
+    with _alone():
+        text = guard.run(lambda: json.dumps(asdict(_taken(config, working))), working, "the look at the disks", SECONDS)
     read = json.loads(text)
     read["disks"] = [
         Disk(
@@ -148,6 +165,28 @@ def take(config: Config) -> Inventory:
     return Inventory(**read)
 
 
+@contextmanager
+def _alone() -> Iterator[None]:
+    """See to it that one look at most goes on: one that hangs in the kernel shall not be joined by others.
+
+    The child inherits the lock, and so holds it for as long as it lives. Raises Busy if an earlier look does not end.
+    """
+    directory = os.open(lock.run_directory(), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    deadline = time.monotonic() + PATIENCE
+    try:
+        while True:
+            try:
+                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise Busy("an earlier look at the disks has not ended: 'pgrep -af zfsext' shows it") from None
+                time.sleep(0.1)
+        yield
+    finally:
+        os.close(directory)
+
+
 def ill(config: Config) -> list[Pool]:
     """Return those pools of the configuration that do not work. Asks none of them."""
     return [Pool(name, pool.state(name)) for name in places.pools(config.live) if not pool.works(name)]
@@ -157,12 +196,29 @@ def _taken(config: Config, working: list[str]) -> Inventory:
     parents = [parent for parent in config.live if pool.of(parent) in working]
     disks = list(_disks(parents, working)) if working else []
     space = zfs.space(places.pools(parents)) if parents else {}
+    rights = zfs.read([*space, *parents], ["used", "available"]) if space else {}
     pools = [
-        Pool(name, pool.state(name), *space[name], zfs.data_errors(name)) if name in space else Pool(name, _state(name))
+        Pool(name, pool.state(name), *space[name], zfs.data_errors(name), _reserved(name, rights))
+        if name in space
+        else Pool(name, _state(name))
         for name in places.pools(config.live)
     ]
     unfit = node.findings(Config(parents, config.recordsize, config.compression, config.reservation))
     return Inventory(disks, pools, unfit, list(_left(disks)), list(_hidden()))
+
+
+def _reserved(name: str, rights: dict[str, zfs.Dataset]) -> int:
+    """Return per cent of what the pool, or a parent in it, can have that is taken: reservations and quotas count."""
+    there = [dataset for dataset in rights.values() if pool.of(dataset.name) == name]
+    taken = [(dataset.number("used"), dataset.number("available")) for dataset in there]
+    return max((used * 100 // max(1, used + available) for used, available in taken), default=0)
+
+
+def _at_work() -> set[str]:
+    """Return the volumes that somebody works on."""
+    names = os.listdir(lock.RUN) if os.path.isdir(lock.RUN) else []
+    locks = [name for name in names if name.endswith(".lock")]
+    return {name.removesuffix(".lock") for name in locks if lock.held(f"{lock.RUN}/{name}")}
 
 
 def _state(name: str) -> str:
@@ -172,6 +228,7 @@ def _state(name: str) -> str:
 
 def _disks(parents: list[str], working: list[str]) -> Iterator[Disk]:
     both = [name for parent in parents for name in (parent, standby(parent))]
+    busy = _at_work()
     datasets = zfs.tree(both, PROPERTIES) if both else {}
     roots = [name for name in both if name in datasets]
     strays = [name for name in zfs.with_local(working, STATE) if name not in datasets]
@@ -182,10 +239,12 @@ def _disks(parents: list[str], working: list[str]) -> Iterator[Disk]:
         by_dataset.setdefault(snapshot.name.partition("@")[0], []).append(snapshot)
     mounted = {mount.source: mount for mount in mounts.table() if mount.kind == "zfs"}
     loops = loopdev.standing()
+    busy |= _at_work()  # who began, or ended, while we looked: what was seen of his disk need not fit together
     for name, dataset in datasets.items():
         if name not in roots:
             volume, role = _role(name, dataset.local(STATE) or "", parents)
-            yield _disk(dataset, volume, role, mounted.get(name), loops, by_dataset.get(name, []))
+            disk = _disk(dataset, volume, role, mounted.get(name), loops, by_dataset.get(name, []))
+            yield replace(disk, busy=bool({volume, disk.origin} & busy))
 
 
 def _role(name: str, state: str, parents: Iterable[str]) -> tuple[str, str]:
@@ -213,14 +272,13 @@ def _disk(
     snapshots: list[zfs.Snapshot],
 ) -> Disk:
     status = _image(mount)
-    size = dataset.local(SIZE) or ""
     return Disk(
         dataset.name,
         volume,
         role,
         state=dataset.local(STATE) or "",
         instance=dataset.local(INSTANCE) or "",
-        size_mib=int(size) if size.isascii() and size.isdecimal() else None,
+        size_mib=_mebibytes(dataset.local(SIZE) or ""),
         image_bytes=status.st_size if status else None,
         used_bytes=dataset.number("used"),
         referenced_bytes=dataset.number("referenced"),
@@ -232,15 +290,21 @@ def _disk(
         reservation_bytes=dataset.number("reservation"),
         created=dataset.number("creation"),
         partial_receive=dataset["receive_resume_token"] not in ("-", ""),
-        busy=any(lock.held(f"{lock.RUN}/{name}.lock") for name in {volume, volume.removesuffix(EXPORT_SUFFIX)}),
         directory=mount.directory if mount else "",
         devices=[
-            Device(loop.path, status is not None and loop.backing[1] == status.st_ino, loop.whole, loop.lasting)
+            Device(loop.path, _on_image(loop, status), loop.whole, loop.lasting)
             for loop in loops
             if mount and loop.backing[0] == mount.device
         ],
         snapshots=[Snapshot(each.name, _holds(each), each.clones) for each in snapshots],
     )
+
+
+def _mebibytes(text: str) -> int | None:
+    try:
+        return contract.mebibytes(SIZE, text)
+    except BadInput:  # anybody can set a property
+        return None
 
 
 def _image(mount: mounts.Mount | None) -> os.stat_result | None:
@@ -249,9 +313,16 @@ def _image(mount: mounts.Mount | None) -> os.stat_result | None:
         return None
     try:
         status = os.lstat(image.path(mount.directory))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return status if status.st_dev == mount.device else None
+
+
+def _on_image(loop: loopdev.Loop, status: os.stat_result | None) -> bool:
+    """Tell whether the device is on the image; where that cannot be seen, whether its file was not deleted."""
+    if status is None:
+        return not loopdev.file_name(loop.path).endswith(" (deleted)")
+    return loop.backing[1] == status.st_ino
 
 
 def _holds(snapshot: zfs.Snapshot) -> list[str]:
@@ -280,5 +351,6 @@ def _hidden() -> Iterator[str]:
     mounted = {mount.device for mount in mounts.table()}
     for loop in loopdev.standing():
         anonymous = os.major(loop.backing[0]) == 0  # what ZFS's file systems have; those on a block device have its own
-        if anonymous and loop.backing[0] not in mounted and image.NAME in loopdev.file_name(loop.path):
+        ours = HIDDEN.fullmatch(loopdev.file_name(loop.path))
+        if anonymous and ours and loop.backing[0] not in mounted:
             yield loop.path

@@ -26,8 +26,7 @@ class Node(nagiosplugin.Resource):  # type: ignore[misc]
         yield nagiosplugin.Metric("status", health.exit_code(self.findings), context="status")
         for pool in self.found.pools:
             if pool.size_bytes:
-                percent = pool.allocated_bytes * 100 // pool.size_bytes
-                yield nagiosplugin.Metric(f"pool_{pool.name}", percent, "%", min=0, max=100, context="pool")
+                yield nagiosplugin.Metric(f"pool_{pool.name}", pool.percent, "%", min=0, max=100, context="pool")
         yield nagiosplugin.Metric("disks", len(self.found.disks), min=0, context="count")
         counts = Counter(each.severity for each in self.findings)
         for severity in health.SEVERITIES:

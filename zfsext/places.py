@@ -13,13 +13,14 @@ from zfsext.config import Config, standby
 from zfsext.contract import EXPORT_SUFFIX, NEW_SUFFIX
 from zfsext.errors import Refused, SystemRefused
 from zfsext.lock import run_directory
-from zfsext.properties import STATE
+from zfsext.properties import INSTANCE, STATE
 
 #: The snapshot that an export is a clone of. There is one at a time, and no snapshot tool makes or prunes its like.
 EXPORT_SNAPSHOT = "zfsext-export"
 
 PROPERTIES = (
-    "type", "mountpoint", "recordsize", "readonly", "refreservation", "origin", "written", *encryption.PROPERTIES, STATE
+    *("type", "mountpoint", "recordsize", "readonly", "refreservation", "origin", "written"),
+    *(*encryption.PROPERTIES, STATE, INSTANCE),
 )
 
 

@@ -18,6 +18,8 @@ def remove(volume: str, config: Config) -> None:
     it, or is mounted in another mount namespace; Refused if zfsext did not make it.
     """
     found = places.find(volume, config)
+    if len([copy for copy in found.copies if copy.live]) > 1:
+        ownership.openable(volume, found.copies)
     for copy in found.copies:
         if not _ours(copy, volume):
             raise Refused(
@@ -58,15 +60,20 @@ def abandoned(copy: Copy, volume: str) -> bool:
     """
     if copy.name != places.new_name(copy.parent, volume):
         return False
-    return copy.state in (ownership.CREATING, ownership.OWNER) or (copy.state is None and _empty(copy))
+    if copy.state == ownership.OWNER:  # which a live disk that somebody renamed to here has, too
+        return copy.dataset.local(properties.INSTANCE) is None and not zfs.snapshots(copy.name)
+    return copy.state == ownership.CREATING or (copy.state is None and _empty(copy))
 
 
 def _empty(copy: Copy) -> bool:
-    if copy.dataset["type"] != "filesystem" or zfs.snapshots(copy.name):
+    if copy.dataset["type"] != "filesystem" or zfs.snapshots(copy.name) or mounts.of([copy.name]):
         return False
-    empty = not os.listdir(attachment.mounted(copy))
-    attachment.unmounted(copy.name)
-    return empty
+    directory = attachment.mounted(copy)
+    try:
+        return not os.listdir(directory)
+    finally:
+        attachment.unmounted(copy.name)
+        mounts.remove_directory(directory)
 
 
 def _untouched(copy: Copy, volume: str) -> bool:

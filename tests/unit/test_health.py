@@ -32,7 +32,10 @@ SCRIPTS = "/usr/share/ganeti/extstorage/zfsfile"
 REMOVE_EXPORT = f"VOL_NAME={WEB}.snap {SCRIPTS}/remove"
 GROW = f"VOL_NAME={WEB} VOL_SIZE=64 VOL_NEW_SIZE=64 {SCRIPTS}/grow"
 DETACH = "fuser -v /dev/loop0; losetup -d /dev/loop0"
-OTHER = {"volume": "x", "dataset": "zfs/vm/x"}
+LOOK = "zfs list -r -t all -o name,used,written,creation,zfsext:instance "
+OTHER = {"volume": "x", "dataset": "zfs/vm/x", "devices": [], "directory": ""}
+UNKNOWN_DISK = {"volume": DB, "dataset": f"zfs/vm/{DB}"}
+NEW = {"devices": [], "dataset": "zfs/x.new"}
 
 
 def found(*disks: Disk, **changes: Any) -> Inventory:
@@ -55,16 +58,20 @@ def test_a_healthy_node_has_nothing_to_say() -> None:
 @pytest.mark.parametrize(
     ("change", "severity", "kind", "command"),
     [
-        ({"volume": DB, "dataset": f"zfs/vm/{DB}"}, WARNING, "orphan", f"VOL_NAME={DB} {SCRIPTS}/remove"),
-        ({"role": "stray", "dataset": "zfs/old/x"}, WARNING, "stray", "sensible-editor /etc/zfsext.conf"),
-        ({"role": "stray", "volume": DB, "dataset": "zfs/old/x"}, WARNING, "stray", "zfs destroy -r zfs/old/x"),
-        ({"role": "new", "devices": [], "dataset": "zfs/x.new"}, WARNING, "half-made", "zfs destroy zfs/x.new"),
+        ({"instance": "gone.example.com", **UNKNOWN_DISK}, WARNING, "orphan", f"VOL_NAME={DB} {SCRIPTS}/remove"),
+        (UNKNOWN_DISK, WARNING, "orphan", "gnt-instance info web1.example.com"),
+        ({"role": "standby", "instance": "gone.example.com", **OTHER}, WARNING, "orphan", LOOK + "zfs/vm/x"),
+        ({"role": "stray", "dataset": "zfs/old/x"}, NOTICE, "stray", LOOK + "zfs/old/x"),
+        ({"role": "stray", "volume": DB, "dataset": "zfs/old/x"}, WARNING, "stray", LOOK + "zfs/old/x"),
+        ({"role": "new", "instance": "", **NEW}, WARNING, "half-made", "zfs destroy zfs/x.new"),
+        ({"role": "new", **NEW}, WARNING, "half-made", LOOK + "zfs/x.new"),
+        ({"role": "new", "instance": "", "state": "", **NEW}, WARNING, "half-made", LOOK + "zfs/x.new"),
         ({"role": "export", "devices": [], "volume": f"{WEB}.snap"}, NOTICE, "export-left", REMOVE_EXPORT),
-        ({"role": "foreign", "state": ""}, WARNING, "state", f"zfs set zfsext:state=owner zfs/vm/{WEB}"),
-        ({"role": "foreign", "state": "", **OTHER}, NOTICE, "state", "zfs rename zfs/vm/x zfs/x"),
-        ({"role": "foreign", "volume": "a/b", "dataset": "zfs/vm/a/b"}, NOTICE, "state", "zfs rename zfs/vm/a/b zfs/b"),
+        ({"role": "foreign", "state": ""}, NOTICE, "state", LOOK + f"zfs/vm/{WEB}"),
+        ({"role": "foreign", "state": "", **OTHER}, NOTICE, "state", LOOK + "zfs/vm/x"),
+        ({"role": "foreign", "volume": "a/b", "dataset": "zfs/vm/a/b"}, NOTICE, "state", LOOK + "zfs/vm/a/b"),
         ({"devices": []}, NOTICE, "mounted-idle", f"umount /zfs/vm/{WEB}"),
-        ({"devices": [replace(ON, on_image=False)]}, WARNING, "loop-leaked", DETACH),
+        ({"devices": [replace(ON, on_image=False)]}, WARNING, "loop-leaked", "fuser -v /dev/loop0"),
         ({"devices": [replace(ON, whole=False)]}, WARNING, "loop-leaked", DETACH),
         ({"devices": [replace(ON, lasting=False)]}, WARNING, "loop-leaked", f"VOL_NAME={WEB} {SCRIPTS}/attach"),
         ({"devices": [ON, Device("/dev/loop7")]}, WARNING, "loop-leaked", "fuser -v /dev/loop0 /dev/loop7"),
@@ -104,6 +111,7 @@ def test_a_script_at_work_is_no_fault(change: dict[str, Any]) -> None:
         ({"allocated_bytes": 800}, WARNING, "pool-capacity"),
         ({"allocated_bytes": 899}, WARNING, "pool-capacity"),
         ({"allocated_bytes": 900}, CRITICAL, "pool-capacity"),
+        ({"reserved_percent": 85}, WARNING, "pool-capacity"),
     ],
 )
 def test_what_is_wrong_with_a_pool(change: dict[str, Any], severity: str, kind: str) -> None:
@@ -131,10 +139,30 @@ def test_a_live_disk_of_an_instance_on_another_node_is_misplaced() -> None:
     assert kinds(examine(found(), ELSEWHERE, Limits())) == [(WARNING, "misplaced")]
 
 
-def test_what_has_no_state_is_looked_into_before_it_is_destroyed() -> None:
+def test_what_has_no_state_is_destroyed_by_the_script_that_looks_into_it() -> None:
     (finding,) = examine(found(Disk("zfs/vm-standby/x.new", "x", "new")), CLUSTER, Limits())
-    assert finding.kind == "half-made"
-    assert "if it is empty: look into it" in finding.what
+    assert (finding.kind, finding.command) == ("half-made", f"VOL_NAME=x {SCRIPTS}/remove")
+    assert "if it is empty" in finding.what
+
+
+@pytest.mark.parametrize("cluster", [ELSEWHERE, NAMES_ONLY, replace(CLUSTER, disks={}, detached={WEB: "d5"}), None])
+@pytest.mark.parametrize("role", ["stray", "foreign"])
+def test_a_copy_is_not_brought_back_unless_ganeti_has_the_disk_here(role: str, cluster: Cluster | None) -> None:
+    copy = replace(DISK, role=role, state="", devices=[], directory="")
+    (finding,) = examine(found(disks=[copy]), cluster, Limits())
+    assert finding.command == LOOK + copy.dataset
+    (wanted,) = [each for each in examine(found(disks=[copy]), CLUSTER, Limits()) if each.kind != "missing"]
+    assert wanted.command in (f"zfs set zfsext:state=owner zfs/vm/{WEB}", "sensible-editor /etc/zfsext.conf")
+
+
+@pytest.mark.parametrize("cluster", [NAMES_ONLY, replace(NAMES_ONLY, instances=frozenset()), None])
+@pytest.mark.parametrize("instance", ["web1.example.com", ""])
+def test_where_ganetis_disks_are_not_known_nothing_is_said_to_be_destroyed(
+    cluster: Cluster | None, instance: str
+) -> None:
+    standby = replace(DISK, role="standby", instance="", dataset="zfs/vm-standby/x", devices=[], directory="")
+    findings = examine(found(disks=[replace(DISK, instance=instance), standby]), cluster, Limits())
+    assert not [each for each in findings if "destroy" in each.command or "remove" in each.command]
 
 
 def test_a_disk_that_ganeti_keeps_without_an_instance_is_no_orphan() -> None:
@@ -146,7 +174,8 @@ def test_a_disk_that_ganeti_keeps_without_an_instance_is_no_orphan() -> None:
 
 def test_with_the_names_alone_an_orphan_is_told_by_its_instance() -> None:
     gone = Cluster("node1.example.com", frozenset({"db1.example.com"}))
-    assert kinds(examine(found(), gone, Limits())) == [(WARNING, "orphan")]
+    (finding,) = examine(found(), gone, Limits())
+    assert (finding.kind, finding.command) == ("orphan", "gnt-instance info web1.example.com")
 
 
 def test_two_live_disks_of_one_name_are_critical() -> None:

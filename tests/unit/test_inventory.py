@@ -1,5 +1,6 @@
 """What is on a node, told from what ZFS prints and the kernel shows."""
 
+import fcntl
 import os
 from pathlib import Path
 
@@ -8,7 +9,7 @@ from conftest import CLUSTER, DB, MIB, WEB, Node
 
 from zfsext import inventory, lock, loopdev
 from zfsext.config import Config
-from zfsext.errors import ZfsextError
+from zfsext.errors import Busy, ZfsextError
 from zfsext.inventory import Device, Disk, Inventory, Snapshot
 
 CONFIG = Config(["zfs/vm"], "16K", "", "thin")
@@ -112,11 +113,7 @@ def test_what_is_left_in_run_is_of_volumes_that_are_not_here(node: Node) -> None
     for name in (f"{WEB}.lock", f"{DB}.lock", f"{DB}.attached", "unknown"):
         Path(lock.RUN, name).touch()
     os.mkdir(f"{lock.RUN}/{DB}.new")
-    assert [path.rpartition("/")[2] for path in inventory.take(CONFIG).left] == [
-        f"{DB}.attached",
-        f"{DB}.lock",
-        f"{DB}.new",
-    ]
+    assert [path.rpartition("/")[2] for path in inventory.take(CONFIG).left] == [f"{DB}.attached", f"{DB}.new"]
     with lock.VolumeLock(DB, "create"):
         assert inventory.take(CONFIG).left == []
 
@@ -130,8 +127,25 @@ def test_a_volume_at_work_is_busy_and_no_lock_is_made(node: Node) -> None:
         assert inventory.take(CONFIG).disks[0].busy
 
 
+def test_a_look_that_hangs_is_not_joined_by_others(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.disk(WEB)
+    monkeypatch.setattr(inventory, "PATIENCE", 0.1)
+    hanging = os.open(lock.run_directory(), os.O_RDONLY)
+    fcntl.flock(hanging, fcntl.LOCK_EX)
+    with pytest.raises(Busy, match="an earlier look"):
+        inventory.take(CONFIG)
+    os.close(hanging)
+    assert inventory.take(CONFIG).disks
+
+
+def test_a_size_that_cannot_be_is_none(node: Node) -> None:
+    for text in ("9" * 5000, "9999999999999999", "-1", "x"):
+        node.disk(WEB, zfsext_size=text)
+        assert inventory.take(CONFIG).disks[0].size_mib is None
+
+
 def test_a_device_on_an_image_that_is_mounted_nowhere_is_hidden(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
-    names = {"/dev/loop0": "/disk.raw", "/dev/loop1": "/disk.raw", "/dev/loop2": "/var/x.iso"}
+    names = {"/dev/loop0": "/disk.raw", "/dev/loop1": "/disk.raw", "/dev/loop2": "/os/disk.raw"}
     node.loops = [loopdev.Loop(path, (os.makedev(0, 41), 2), 0, 0, 0) for path in names]
     node.loops[1].backing = (os.makedev(8, 1), 2)
     monkeypatch.setattr(loopdev, "file_name", names.__getitem__)

@@ -4,7 +4,7 @@ import os
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -119,17 +119,6 @@ def remove_as_ganeti_does(disk: Disk) -> tuple[int, list[str]]:
             return done.code, said
         said.append(done.err)
         time.sleep(3)
-
-
-@pytest.mark.proof
-def test_a_disk_that_is_busy_for_a_while_is_removed_by_ganetis_own_tries(disk: Disk) -> None:
-    write_device(disk.attach(), DATA)
-    with sitting_in(disk.directory, 25) as sitter:
-        code, said = remove_as_ganeti_does(disk)
-    assert code == 0, said
-    assert said
-    assert all(f"pid {sitter.pid} (sleep)" in words for words in said)
-    assert not disk.exists()
 
 
 @pytest.mark.proof
