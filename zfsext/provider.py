@@ -28,6 +28,7 @@ environment what it wants: {variables}. See ganeti-extstorage-zfs(7).
 
 def main() -> "NoReturn":
     """Be the script that we were called as."""
+    _occupy()
     action = os.path.basename(sys.argv[0])
     if len(sys.argv) > 1:
         text = HELP.format(action=action, variables=", ".join(("VOL_NAME", *contract.ACTIONS.get(action, ()))))
@@ -46,6 +47,18 @@ def main() -> "NoReturn":
         os.write(2, text.encode(errors="backslashreplace"))
         os._exit(1)
     os._exit(0)  # nothing is buffered, and the interpreter's own end takes longer than the answer
+
+
+def _occupy() -> None:
+    """Open what is closed of stdin, stdout and stderr, so that no file of ours is taken for one of them.
+
+    An answer that nobody can read stays an error; what is said to people may go nowhere.
+    """
+    for number, mode in ((0, os.O_RDONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # the lowest number that is free
 
 
 def _warm(request: "Request") -> str | None:

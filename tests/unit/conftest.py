@@ -17,8 +17,8 @@ MIB = 1 << 20
 DEFAULTS = {
     "used": "98304", "available": "99999999", "referenced": "98304", "logicalreferenced": "44032",
     "recordsize": "16384", "compression": "lz4", "refreservation": "0", "refquota": "0", "reservation": "0",
-    "creation": "1764000000", "receive_resume_token": "-", "mountpoint": "/zfs/vm", "zfsext:state": "-", "zfsext:instance": "-",
-    "zfsext:size": "-",
+    "creation": "1764000000", "receive_resume_token": "-", "mountpoint": "/zfs/vm", "zfsext:state": "-",
+    "zfsext:instance": "-", "zfsext:size": "-",
 }
 CLUSTER = Cluster(
     "node1.example.com",
