@@ -139,7 +139,8 @@ def _find(volume: str, parents: list[str]) -> Found:
         places[live_name(parent, volume)] = (parent, True)
         places[standby_name(parent, volume)] = (parent, False)
         places[new_name(parent, volume)] = (parent, False)
-    datasets = zfs.read([*both, *places], PROPERTIES)
+    # The parents are asked for before and after: what is not there while they are renamed is not missing.
+    datasets = zfs.read([*both, *places, *both], PROPERTIES)
     copies = [Copy(parent, datasets[name], live) for name, (parent, live) in places.items() if name in datasets]
     return Found(copies, {name: datasets[name] for name in both if name in datasets})
 

@@ -108,6 +108,8 @@ class Snapshot:
 def read(names: Sequence[str], properties: Sequence[str]) -> dict[str, Dataset]:
     """Return those of the datasets that exist, with the values of these properties. Sizes are in bytes.
 
+    They are asked for one after the other; one that is named twice must have been there both times.
+
     A dataset is left out only if ZFS said that it does not exist; any other trouble raises SystemRefused.
     """
     return _get(names, properties)
@@ -125,14 +127,15 @@ def with_local(roots: Sequence[str], name: str) -> list[str]:
 
 def _get(names: Sequence[str], properties: Sequence[str], *options: str) -> dict[str, Dataset]:
     done = _command("get", "-Hp", *options, "-o", "name,property,value,source", ",".join(properties), *names)
-    missing = {f"cannot open '{name}': dataset does not exist" for name in names}
+    missing = {f"cannot open '{name}': dataset does not exist": name for name in names}
     complaints = [line for line in done.stderr.splitlines() if line not in missing]
+    gone = {missing[line] for line in done.stderr.splitlines() if line in missing}
     if complaints or done.returncode not in (0, 1) or (done.returncode and not done.stderr):
         _refuse(f"zfs get {' '.join(names)}", complaints, done.returncode)
     found: dict[str, Dataset] = {}
     for name, key, value, source in _fields(done.stdout, 4, "zfs get"):
         found.setdefault(name, Dataset(name))._properties[key] = (value, source)
-    return found
+    return {name: dataset for name, dataset in found.items() if name not in gone}
 
 
 def snapshots(dataset: str) -> list[Snapshot]:
