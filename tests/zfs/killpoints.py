@@ -3,8 +3,8 @@
 A clean run is traced by strace; in another run strace kills the process that makes one of those calls, just before
 the call. It counts the calls of one name (and, with -P, on one path) in each process by itself, so the first process
 that comes to its n-th such call is the one that dies. Where that is not the one meant, an earlier call of the same
-stretch is taken, between which and the one meant nothing changes. Commands that a script runs are not followed: what
-one of them changes happens between two calls of the script's own.
+stretch is taken, between which and the one meant nothing changes. Commands that a script runs are not followed: the
+fork before each is a boundary, and what one of them changes happens between that and the next call of the script.
 """
 
 import os
@@ -21,13 +21,13 @@ from conftest import Disk, Done, command
 
 #: Calls that change nothing which outlives the calling process. All others are boundaries, also unforeseen ones.
 _HARMLESS = """
-access arch_prctl brk clock_nanosleep clone clone3 close close_range dup dup2 dup3 epoll_create1 epoll_ctl
-epoll_wait execve exit exit_group faccessat2 fadvise64 fcntl flock fstat futex getcwd getdents64 getegid geteuid
-getgid getpid getppid getrandom gettid getuid lseek lstat madvise mmap mprotect mremap munmap newfstatat pipe2
-poll prctl pread64 prlimit64 pselect6 read readlink rseq rt_sigaction rt_sigprocmask rt_sigreturn select
-set_robust_list set_tid_address setpgid sigaltstack stat statfs sysinfo umask uname vfork wait4 wait6 TCGETS
-FIOCLEX FIONCLEX LOOP_GET_STATUS64 ZFS_IOC_OBJSET_STATS ZFS_IOC_POOL_STATS ZFS_IOC_POOL_GET_PROPS
-ZFS_IOC_OBJSET_ZPLPROPS ZFS_IOC_SNAPSHOT_LIST_NEXT ZFS_IOC_DATASET_LIST_NEXT ZFS_IOC_GET_HOLDS
+access arch_prctl brk clock_nanosleep close close_range dup dup2 dup3 epoll_create1 epoll_ctl epoll_wait execve
+exit exit_group faccessat2 fadvise64 fcntl flock fstat futex getcwd getdents64 getegid geteuid getgid getpid
+getppid getrandom gettid getuid lseek lstat madvise mmap mprotect mremap munmap newfstatat pipe2 poll prctl
+pread64 prlimit64 pselect6 read readlink rseq rt_sigaction rt_sigprocmask rt_sigreturn select set_robust_list
+set_tid_address setpgid sigaltstack stat statfs sysinfo umask uname vfork wait4 wait6 TCGETS FIOCLEX FIONCLEX
+LOOP_GET_STATUS64 ZFS_IOC_OBJSET_STATS ZFS_IOC_POOL_STATS ZFS_IOC_POOL_GET_PROPS ZFS_IOC_OBJSET_ZPLPROPS
+ZFS_IOC_SNAPSHOT_LIST_NEXT ZFS_IOC_DATASET_LIST_NEXT ZFS_IOC_GET_HOLDS
 """
 HARMLESS = frozenset(_HARMLESS.split())
 LINE = re.compile(r"(\d+) +(\w+)\((.*)")
