@@ -63,7 +63,7 @@ def mount(dataset: str, directory: str) -> None:
     directory = os.path.realpath(directory)  # as the mount table has it
     there = at(directory)
     if there is not None and (there.kind, there.source) == ("zfs", dataset):
-        if not _visible(there):
+        if not visible(there):
             raise Busy(f"{dataset} is on {directory}, but something is mounted over it: 'findmnt -T {directory}'")
         return
     if there is not None:
@@ -82,7 +82,7 @@ def mount(dataset: str, directory: str) -> None:
         code = ctypes.get_errno()
         raise SystemRefused(f"{dataset} could not be mounted on {directory}: {os.strerror(code)}")
     there = at(directory)
-    if there is None or there.source != dataset or not _visible(there):
+    if there is None or there.source != dataset or not visible(there):
         unmount(directory)
         raise SystemRefused(f"{directory} does not show {dataset}, though it was mounted there: 'findmnt {directory}'")
 
@@ -131,7 +131,7 @@ def remove_directory(directory: str) -> None:
             raise
 
 
-def _visible(mount: Mount) -> bool:
+def visible(mount: Mount) -> bool:
     """Tell whether its directory leads to the mount, and not to something that is mounted over it."""
     try:
         return os.stat(mount.directory).st_dev == mount.device

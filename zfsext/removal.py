@@ -60,14 +60,16 @@ def abandoned(copy: Copy, volume: str) -> bool:
     """
     if copy.name != places.new_name(copy.parent, volume):
         return False
-    if copy.state == ownership.OWNER:  # which a live disk that somebody renamed to here has, too
-        return copy.dataset.local(properties.INSTANCE) is None and not zfs.snapshots(copy.name)
-    return copy.state == ownership.CREATING or (copy.state is None and _empty(copy))
+    if copy.dataset.local(properties.INSTANCE) is not None:  # a live disk that somebody renamed to here
+        return False
+    return copy.state in (ownership.CREATING, ownership.OWNER) or (copy.state is None and _empty(copy))
 
 
 def _empty(copy: Copy) -> bool:
-    if copy.dataset["type"] != "filesystem" or zfs.snapshots(copy.name) or mounts.of([copy.name]):
+    if copy.dataset["type"] != "filesystem" or zfs.snapshots(copy.name):
         return False
+    for mount in mounts.of([copy.name]):  # at boot, say, for want of the property that keeps it from that
+        return mounts.visible(mount) and not os.listdir(mount.directory)
     directory = attachment.mounted(copy)
     try:
         return not os.listdir(directory)

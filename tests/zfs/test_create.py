@@ -54,11 +54,41 @@ def test_a_half_made_disk_is_made_anew(disks: Callable[..., Disk], state: str) -
     assert disk.attach()
 
 
+@pytest.mark.proof
+def test_a_live_disk_that_was_renamed_to_the_place_of_one_in_the_making_is_not_destroyed(disk: Disk) -> None:
+    disk.ok("setinfo", VOL_METADATA="originstname+web1")
+    write_device(disk.attach(), b"data")
+    disk.ok("detach")
+    run("zfs", "rename", disk.dataset, f"{STANDBY}/{disk.name}.new")
+    disk.refused("create", VOL_SIZE="64")
+    disk.refused("remove")
+    run("zfs", "rename", f"{STANDBY}/{disk.name}.new", disk.dataset)
+    assert read_device(disk.attach(), 4) == b"data"
+
+
 def test_a_half_made_disk_can_be_removed(disks: Callable[..., Disk]) -> None:
     disk = disks()
     run("zfs", "create", "-o", "zfsext:state=creating", "-o", "canmount=noauto", f"{STANDBY}/{disk.name}.new")
     disk.ok("remove")
     assert not any(disk.name in name for name in datasets())
+
+
+@pytest.mark.proof
+def test_what_a_power_cut_left_without_properties_is_made_anew_if_it_is_empty(disks: Callable[..., Disk]) -> None:
+    for options in (["-o", "canmount=noauto"], ["-o", "mountpoint=/mnt/half-made"]):  # not mounted, and mounted at boot
+        disk = disks()
+        new = f"{STANDBY}/{disk.name}.new"
+        run("zfs", "create", *options, new)
+        disk.create()
+        assert new not in datasets()
+    disk = disks()
+    run("zfs", "create", "-o", "mountpoint=/mnt/half-made", "-o", "readonly=off", f"{STANDBY}/{disk.name}.new")
+    Path("/mnt/half-made/letter").touch()
+    assert "was not made by zfsext" in disk.refused("create", VOL_SIZE="64")
+    assert "was left alone" in disk.refused("remove")
+    assert Path("/mnt/half-made/letter").exists()
+    run("zfs", "destroy", f"{STANDBY}/{disk.name}.new")
+    Path("/mnt/half-made").rmdir()
 
 
 @pytest.mark.proof

@@ -193,7 +193,7 @@ def test_a_parent_that_is_renamed_meanwhile_is_no_missing_disk(disk: Disk) -> No
     def rename() -> None:
         while not stop.is_set():
             run("zfs", "rename", PARENT, f"{PARENT}-away", check=False)  # which an attached disk does not let happen
-            run("zfs", "rename", f"{PARENT}-away", PARENT, check=False)
+            run("zfs", "rename", "-u", f"{PARENT}-away", PARENT, check=False)
 
     other = threading.Thread(target=rename)
     other.start()
@@ -206,5 +206,6 @@ def test_a_parent_that_is_renamed_meanwhile_is_no_missing_disk(disk: Disk) -> No
     finally:
         stop.set()
         other.join()
+        run("zfs", "rename", "-u", f"{PARENT}-away", PARENT, check=False)
     assert disk.attach()
     assert f"{STANDBY}/{disk.name}" not in datasets()
