@@ -8,7 +8,7 @@ from zfsext.config import Config
 from zfsext.contract import EXPORT_SUFFIX
 from zfsext.errors import AlreadyThere, Busy, Refused
 from zfsext.lock import VolumeLock
-from zfsext.places import Copy
+from zfsext.places import Copy, Found
 
 
 def remove(volume: str, config: Config) -> None:
@@ -32,8 +32,17 @@ def remove(volume: str, config: Config) -> None:
         _remove_export(volume + EXPORT_SUFFIX, volume, config)
     for copy in found.copies:
         destroy(copy)
+    for directory in _mount_points(volume, found, config):  # which a remove that was killed has left
+        mounts.remove_directory(directory)
     if places.is_export(volume):
         _forget_origins(volume.removesuffix(EXPORT_SUFFIX), config.live)
+
+
+def _mount_points(volume: str, found: Found, config: Config) -> list[str]:
+    """Return where copies of the volume are mounted unless they have a mountpoint of their own."""
+    private = [places.private_directory(name) for name in places.names(volume, config)]
+    live = [found.parent(parent)["mountpoint"] for parent in config.live]
+    return [*private, *(f"{directory}/{volume}" for directory in live if directory.startswith("/"))]
 
 
 def destroy(copy: Copy) -> None:
