@@ -28,8 +28,11 @@ def remove(volume: str, config: Config) -> None:
             )
     attachment.detach(volume, config)
     snapshots = [snapshot for copy in found.copies for snapshot in _removable(copy, volume)]
-    if any(snapshot.clones for snapshot in snapshots):
-        _remove_export(volume + EXPORT_SUFFIX, volume, config)
+    export = VolumeLock(volume + EXPORT_SUFFIX, f"remove of {volume}")
+    if any(snapshot.clones for snapshot in snapshots) or os.path.exists(export.path):
+        with export:
+            remove(volume + EXPORT_SUFFIX, config)
+            export.forget()
     for copy in found.copies:
         destroy(copy)
     for directory in _mount_points(volume, found, config):  # which a remove that was killed has left
@@ -91,12 +94,6 @@ def _untouched(copy: Copy, volume: str) -> bool:
     """Tell whether the copy is a clone that its snapshot script did not finish: nothing was ever written to it."""
     origin = f"{places.live_name(copy.parent, volume.removesuffix(EXPORT_SUFFIX))}@{places.EXPORT_SNAPSHOT}"
     return copy.dataset["origin"] == origin and copy.dataset.number("written") == 0 and not zfs.snapshots(copy.name)
-
-
-def _remove_export(export: str, volume: str, config: Config) -> None:
-    with VolumeLock(export, f"remove of {volume}") as lock:
-        remove(export, config)
-        lock.forget()
 
 
 def _removable(copy: Copy, volume: str) -> list[zfs.Snapshot]:
