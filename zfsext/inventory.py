@@ -1,6 +1,7 @@
 """Everything of zfsext's on this node, found in bulk: each dataset, its image, its devices, its snapshots; the pools.
 
-Taken by asking and looking alone: nothing is mounted, made, or locked. Pools that do not work are left out, by name.
+Taken by asking and looking alone: nothing is mounted, and no disk's lock is held for longer than a moment. Pools that
+do not work are left out, by name.
 """
 
 import fcntl

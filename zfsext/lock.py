@@ -78,9 +78,12 @@ class VolumeLock:
 
     def try_shared(self) -> bool:
         """Take the lock for looking, if nobody is at work on the volume just now."""
+        return self._flock(fcntl.LOCK_SH)
+
+    def _flock(self, how: int) -> bool:
         self._file = _open(self.path)
         try:
-            fcntl.flock(self._file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(self._file, how | fcntl.LOCK_NB)
         except BlockingIOError:
             self.release()
             return False
@@ -113,11 +116,7 @@ class VolumeLock:
         os.pwrite(self._file, f"{self.verb} (pid {os.getpid()})\n".encode(), 0)
 
     def _try(self) -> bool:
-        self._file = _open(self.path)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            self.release()
+        if not self._flock(fcntl.LOCK_EX):
             return False
         if not self._is_current():  # the holder before us removed the volume, and the file with it
             self.release()

@@ -135,9 +135,26 @@ def hold(
 ) -> "subprocess.Popen[str]":
     """Run the script until it comes to the point, where it stays for a minute."""
     script = _strace(log, _inject(point, "delay_enter=60s"), action, disk, variables)
-    time.sleep(8)
-    assert script.poll() is None, f"{action} did not come to {point}"
+    held, looks = _stopped(script.pid), 0
+    while looks < 10:  # any other call stops a process for an instant only
+        assert script.poll() is None, f"{action} did not come to {point}"
+        time.sleep(0.2)
+        now = _stopped(script.pid)
+        held, looks = (held & now, looks + 1) if held & now else (now, 0)
     return script
+
+
+def _stopped(session: int) -> set[str]:
+    """Return the processes of the session that strace has stopped (proc(5): stat, the fields after the name)."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            state, _, _, of, *_ = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        if state == "t" and of == str(session):
+            found.add(stat.parent.name)
+    return found
 
 
 def _inject(point: Point, what: str) -> list[str]:
