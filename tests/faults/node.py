@@ -1,6 +1,7 @@
 """A node of the testbed, by one open connection: orders to the agent there, power off, power on."""
 
 import json
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,16 @@ def testbed(*words: str) -> None:
 
 
 class Node:
-    """The agent on one node, to be told what to do."""
+    """The agent on one node, to be told what to do.
 
-    def __init__(self, name: str) -> None:
-        self.name = name
+    The node is made clean first; with ZFSEXT_NODE=NODE it is that one as it is, beside a run on another node.
+    """
+
+    def __init__(self) -> None:
+        self.name = name = os.environ.get("ZFSEXT_NODE") or "node1"
         testbed("up")
+        if "ZFSEXT_NODE" not in os.environ:
+            testbed("reset")
         testbed("run", name, "--", "rm", "-rf", TARGET)
         testbed("run", name, "--", "mkdir", TARGET)
         testbed("copy", name, *(str(path) for path in sorted((TREE / "tests/zfs").glob("[!t]*.py"))), TARGET)

@@ -18,7 +18,7 @@ EACH = 2
 @pytest.mark.cluster
 @pytest.mark.proof
 def test_a_script_that_lost_its_node_is_finished_by_the_next(capsys: pytest.CaptureFixture[str]) -> None:
-    node = Node(os.environ.get("ZFSEXT_NODE", "node1"))
+    node = Node()
     chance = random.Random(SEED)  # noqa: S311 (a choice of tests is no secret)
     tried = 0
     for name in SCENARIOS:

@@ -227,7 +227,7 @@ class Life(RuleBasedStateMachine):
 
 @pytest.mark.cluster
 def test_a_random_life(capsys: pytest.CaptureFixture[str]) -> None:
-    Life.node = Node(os.environ.get("ZFSEXT_NODE", "node1"))
+    Life.node = Node()
     chosen = settings(
         max_examples=LIVES,
         stateful_step_count=STEPS,
