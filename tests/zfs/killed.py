@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from conftest import MIB, STANDBY, Disk, Done, datasets, left, loops, read_device, run, write_device
 from killpoints import Point, hold, kill, points, trace
+from quick import Quick
 
 Picture = dict[str, set[str]]
 
@@ -67,7 +68,7 @@ def with_attached_export(disk: Disk) -> None:
 
 
 def export(disk: Disk) -> Disk:
-    found = Disk(f"{disk.name}.snap", disk.size)
+    found = type(disk)(f"{disk.name}.snap", disk.size)
     found.dataset = f"{STANDBY}/{found.name}"
     return found
 
@@ -109,6 +110,7 @@ class Life:
     def __init__(self, name: str, disk: Disk, log: Path) -> None:
         self.scenario = SCENARIOS[name]
         self.disk = disk
+        self.quick = Quick(disk.name, disk.size)
         self.target = export(disk) if name == "remove-export" else disk
         self.variables = {key: value.replace("DISK", disk.name) for key, value in self.scenario.variables.items()}
         self.log = log
@@ -121,7 +123,7 @@ class Life:
         self.expected = picture(self.disk)
 
     def begin(self) -> None:
-        self.scenario.begin(self.disk)
+        self.scenario.begin(self.quick)
 
     def again(self, action: str = "", **variables: str) -> Done:
         return self.target.call(action or self.scenario.action, **(variables or self.variables))
@@ -160,7 +162,7 @@ class Life:
 
     def has_its_data(self, point: Point) -> None:
         if self.scenario.begin is not fresh and self.disk.exists():
-            assert read_device(self.disk.attach(), MIB) == DATA, point
+            assert read_device(self.quick.attach(), MIB) == DATA, point
 
 
 def picture(disk: Disk) -> Picture:
