@@ -5,33 +5,31 @@ other node has ssconf files alone: the instances' names, but not their disks.
 """
 
 import json
-import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
-from zfsext.errors import Refused, SystemRefused
+from zfsext import nodes
+from zfsext.errors import SystemRefused
+from zfsext.nodes import DATA
 
 PROVIDER = "zfsfile"
-DATA = "/var/lib/ganeti"
 CONFIG = "config.data"
 INSTANCES = "ssconf_instance_list"
-ADDRESSES = "ssconf_node_primary_ips"
 
 
-@dataclass(frozen=True, slots=True)
-class Disk:
+class Disk(NamedTuple):
     """A zfsfile disk as Ganeti has it: the index in its instance, the size in MiB, and the instance's primary node."""
 
     instance: str
-    index: int
+    index: int  # type: ignore[assignment]  # hides a tuple's method, which nobody wants here
     volume: str
     size: int
     node: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cluster:
+class Cluster(NamedTuple):
     """The name of this node, those of all instances and, if it is complete, all zfsfile disks by their volumes.
 
     detached are the disks that Ganeti keeps without an instance, which can be attached again: volumes with UUIDs.
@@ -40,8 +38,8 @@ class Cluster:
     node: str
     instances: frozenset[str]
     complete: bool = False
-    disks: dict[str, Disk] = field(default_factory=dict)
-    detached: dict[str, str] = field(default_factory=dict)
+    disks: Mapping[str, Disk] = MappingProxyType({})
+    detached: Mapping[str, str] = MappingProxyType({})
 
 
 def load(data: str = DATA) -> Cluster | None:
@@ -49,33 +47,53 @@ def load(data: str = DATA) -> Cluster | None:
 
     Raises SystemRefused if Ganeti's files are not what they should be: nothing is taken for gone because of that.
     """
-    try:
-        addresses = _addresses(data)
-    except FileNotFoundError:
+    if not nodes.in_cluster(data):
         return None
-    except UnicodeDecodeError as error:
-        raise SystemRefused(f"{data}/{ADDRESSES} is not what Ganeti writes: {error}") from error
-    names = [name for name, address in addresses.items() if _is_ours(address)]
-    if len(names) > 1:  # net.ipv4.ip_nonlocal_bind=1 lets each address be bound
-        names = [name for name in names if _label(name) == _label(socket.gethostname())]
-    if len(names) != 1:
-        raise SystemRefused(f"{data}/{ADDRESSES} has {' and '.join(names) or 'no node'} with an address of this one")
-    try:
-        with open(f"{data}/{CONFIG}", encoding="utf-8") as file:
-            return _complete(names[0], json.load(file))
-    except FileNotFoundError:
+    here = nodes.this_node(data)
+    config = _config(data)
+    if config is None:
         with open(f"{data}/{INSTANCES}", encoding="utf-8", errors="surrogateescape") as file:
-            return Cluster(names[0], frozenset(file.read().split()))
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise SystemRefused(f"{data}/{CONFIG} is not what Ganeti writes: {type(error).__name__} {error}") from error
+            return Cluster(here, frozenset(file.read().split()))
+    with _as_written(data):
+        names = frozenset(each["name"] for each in config["instances"].values() if each.get("name"))
+        return Cluster(here, names, True, _by_volume(config), _detached(config))
 
 
-def is_this_node(name: str, data: str) -> bool:
-    """Tell whether the node of this name is this one: its address, as Ganeti knows it, is one of ours."""
-    addresses = _addresses(data)
-    if name not in addresses:
-        raise Refused(f"Ganeti's list of nodes has no {name or 'target'} ({data}/{ADDRESSES})")
-    return _is_ours(addresses[name])
+def serial(data: str = DATA) -> int:
+    """Return the serial number of Ganeti's configuration, which grows with each change. Master candidates have it.
+
+    Raises SystemRefused anywhere else.
+    """
+    config = _config(data)
+    if config is None:
+        raise SystemRefused(f"{data}/{CONFIG} is not there, since this node is no master candidate: ask on the master")
+    with _as_written(data):
+        return int(config["serial_no"])
+
+
+def group(volume: str, data: str = DATA) -> list[str] | None:
+    """Return all zfsfile volumes of the instance that has this one, by their indexes; of a detached disk itself alone.
+
+    None means that this node cannot tell: it is no master candidate, or its copy of the configuration is without it.
+    """
+    config = _config(data)
+    if config is None:
+        return None
+    with _as_written(data):
+        disks = _by_volume(config)
+        if volume not in disks:
+            return [volume] if volume in _detached(config) else None
+        instance = disks[volume].instance
+        return [disk.volume for disk in disks.values() if disk.instance == instance]
+
+
+def knows(volume: str, data: str = DATA) -> bool | None:
+    """Tell whether Ganeti has the volume, attached or detached; None if this node, no master candidate, cannot tell."""
+    config = _config(data)
+    if config is None:
+        return None
+    with _as_written(data):
+        return volume in _by_volume(config) or volume in _detached(config)
 
 
 def matching(name: str, instances: Mapping[str, Any] | frozenset[str]) -> list[str]:
@@ -84,46 +102,44 @@ def matching(name: str, instances: Mapping[str, Any] | frozenset[str]) -> list[s
     return [name] if name in instances else sorted(each for each in instances if each.lower().startswith(name + "."))
 
 
-def _addresses(data: str) -> dict[str, str]:
-    with open(f"{data}/{ADDRESSES}", encoding="utf-8") as file:
-        lines = [line.split() for line in file if line.strip()]
-    if any(len(fields) != 2 for fields in lines):
-        raise SystemRefused(f"{data}/{ADDRESSES} is not what Ganeti writes: a name and an address on each line")
-    return {fields[0]: fields[1] for fields in lines}
+def _config(data: str) -> dict[str, Any] | None:
+    """Return the whole configuration; None if this node does not have it."""
+    try:
+        with _as_written(data), open(f"{data}/{CONFIG}", encoding="utf-8") as file:
+            config: dict[str, Any] = json.load(file)
+            return config
+    except FileNotFoundError:
+        return None
 
 
-def _label(name: str) -> str:
-    return name.partition(".")[0]
+@contextmanager
+def _as_written(data: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+        raise SystemRefused(f"{data}/{CONFIG} is not what Ganeti writes: {type(error).__name__} {error}") from error
 
 
-def _is_ours(address: str) -> bool:
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.bind((address, 0))
-        except OSError:  # EADDRNOTAVAIL: somebody else's
-            return False
-    return True
+def _by_volume(config: dict[str, Any]) -> dict[str, Disk]:
+    """Return the attached disks, those of an instance in the order of their indexes."""
+    return {disk.volume: disk for instance in config["instances"].values() for disk in _disks(instance, config)}
 
 
-def _complete(node: str, data: dict[str, Any]) -> Cluster:
-    instances = data["instances"].values()
-    disks = {disk.volume: disk for instance in instances for disk in _disks(instance, data)}
-    ours = {disk["logical_id"][1]: uuid for uuid, disk in data["disks"].items() if _is_zfsfile(disk)}
-    detached = {volume: uuid for volume, uuid in ours.items() if volume not in disks}
-    names = frozenset(instance["name"] for instance in instances if instance.get("name"))
-    return Cluster(node, names, True, disks, detached)
+def _detached(config: dict[str, Any]) -> dict[str, str]:
+    attached = _by_volume(config)
+    ours = {disk["logical_id"][1]: uuid for uuid, disk in config["disks"].items() if _is_zfsfile(disk)}
+    return {volume: uuid for volume, uuid in ours.items() if volume not in attached}
 
 
 def _is_zfsfile(disk: dict[str, Any]) -> bool:
     return bool(disk["dev_type"] == "ext" and disk.get("logical_id") and disk["logical_id"][0] == PROVIDER)
 
 
-def _disks(instance: dict[str, Any], data: dict[str, Any]) -> Iterator[Disk]:
+def _disks(instance: dict[str, Any], config: dict[str, Any]) -> Iterator[Disk]:
     if not instance.get("primary_node"):  # one that is planned only (gnt-instance add --forthcoming)
         return
-    node = data["nodes"][instance["primary_node"]]["name"]
+    node = config["nodes"][instance["primary_node"]]["name"]
     for index, uuid in enumerate(instance["disks"]):
-        disk = data["disks"][uuid]
+        disk = config["disks"][uuid]
         if _is_zfsfile(disk):
             yield Disk(instance["name"], index, disk["logical_id"][1], int(disk["size"]), node)

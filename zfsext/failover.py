@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from typing import NoReturn
 
-from zfsext import cluster, config, contract, guard, ownership, places, pool
+from zfsext import cluster, config, contract, guard, nodes, ownership, places, pool
 from zfsext.errors import NotHere, Refused, ZfsextError
 
 CLEANUPS = ("GANETI_FAILOVER_CLEANUP", "GANETI_MIGRATE_CLEANUP")
@@ -36,7 +36,7 @@ def check(environ: Mapping[str, str]) -> None:
         return
     volumes = list(disks(environ))
     target = environ.get("GANETI_NEW_PRIMARY", "")
-    if not volumes or not cluster.is_this_node(target, environ.get("GANETI_DATA_DIR", cluster.DATA)):
+    if not volumes or not nodes.is_this_node(target, environ.get("GANETI_DATA_DIR", nodes.DATA)):
         return
     settings = config.load()
     working = [name for name in places.pools(settings.live) if pool.works(name)]

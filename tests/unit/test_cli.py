@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import replace
 from pathlib import Path
 
 import nagiosplugin
@@ -57,9 +56,9 @@ def test_a_list_has_a_line_for_each_disk() -> None:
 
 
 def test_disks_are_in_the_order_of_their_indexes() -> None:
-    second = replace(CLUSTER.disks[WEB], index=1)
-    first = replace(second, index=0, volume="zz.ext.disk0")
-    two = replace(CLUSTER, disks={disk.volume: disk for disk in (second, first)})
+    second = CLUSTER.disks[WEB]._replace(index=1)
+    first = second._replace(index=0, volume="zz.ext.disk0")
+    two = CLUSTER._replace(disks={disk.volume: disk for disk in (second, first)})
     found = Inventory([Disk(f"zfs/vm/{volume}", volume, "live") for volume in two.disks])
     assert [disk["volume"] for disk in listing.known(found, two)] == ["zz.ext.disk0", WEB]
 

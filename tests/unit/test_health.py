@@ -25,8 +25,8 @@ DISK = Disk(
     devices=[ON],
 )
 POOL = Pool("zfs", "ONLINE", 1000, 500, 500)
-NAMES_ONLY = replace(CLUSTER, complete=False, disks={})
-ELSEWHERE = replace(CLUSTER, disks={WEB: replace(CLUSTER.disks[WEB], node="node2.example.com")})
+NAMES_ONLY = CLUSTER._replace(complete=False, disks={})
+ELSEWHERE = CLUSTER._replace(disks={WEB: CLUSTER.disks[WEB]._replace(node="node2.example.com")})
 THICK: dict[str, Any] = {f"{name}_bytes": value for name, value in reservation.properties(64, 16384).items()}
 SCRIPTS = "/usr/share/ganeti/extstorage/zfsfile"
 REMOVE_EXPORT = f"VOL_NAME={WEB}.snap {SCRIPTS}/remove"
@@ -145,7 +145,7 @@ def test_what_has_no_state_is_destroyed_by_the_script_that_looks_into_it() -> No
     assert "if it is empty" in finding.what
 
 
-@pytest.mark.parametrize("cluster", [ELSEWHERE, NAMES_ONLY, replace(CLUSTER, disks={}, detached={WEB: "d5"}), None])
+@pytest.mark.parametrize("cluster", [ELSEWHERE, NAMES_ONLY, CLUSTER._replace(disks={}, detached={WEB: "d5"}), None])
 @pytest.mark.parametrize("role", ["stray", "foreign"])
 def test_a_copy_is_not_brought_back_unless_ganeti_has_the_disk_here(role: str, cluster: Cluster | None) -> None:
     copy = replace(DISK, role=role, state="", devices=[], directory="")
@@ -155,7 +155,7 @@ def test_a_copy_is_not_brought_back_unless_ganeti_has_the_disk_here(role: str, c
     assert wanted.command in (f"zfs set zfsext:state=owner zfs/vm/{WEB}", "sensible-editor /etc/zfsext.conf")
 
 
-@pytest.mark.parametrize("cluster", [NAMES_ONLY, replace(NAMES_ONLY, instances=frozenset()), None])
+@pytest.mark.parametrize("cluster", [NAMES_ONLY, NAMES_ONLY._replace(instances=frozenset()), None])
 @pytest.mark.parametrize("instance", ["web1.example.com", ""])
 def test_where_ganetis_disks_are_not_known_nothing_is_said_to_be_destroyed(
     cluster: Cluster | None, instance: str
@@ -166,7 +166,7 @@ def test_where_ganetis_disks_are_not_known_nothing_is_said_to_be_destroyed(
 
 
 def test_a_disk_that_ganeti_keeps_without_an_instance_is_no_orphan() -> None:
-    aside = replace(CLUSTER, disks={}, detached={WEB: "d5"})
+    aside = CLUSTER._replace(disks={}, detached={WEB: "d5"})
     (finding,) = examine(found(), aside, Limits())
     assert (finding.severity, finding.kind) == (NOTICE, "detached")
     assert finding.command == "gnt-instance modify --disk attach:uuid=d5 web1.example.com"
