@@ -1,28 +1,52 @@
 """/etc/zfsext.conf: which parents hold disks, and what a disk gets that its parameters do not say."""
 
 import configparser
+from collections.abc import Sequence
 
-from zfsext.contract import LETTERS
-from zfsext.errors import ConfigError
+from zfsext.contract import DIGITS, LETTERS, node_names, shown
+from zfsext.errors import BadInput, ConfigError
 
 PATH = "/etc/zfsext.conf"
 SECTION = "zfsext"
 STANDBY_SUFFIX = "-standby"
 MAX_DATASET = 255  # include/sys/fs/zfs.h: ZFS_MAX_DATASET_NAME_LEN, without the NUL
 
-DEFAULTS = {"dataset": "zfs/vm", "recordsize": "16K", "compression": "", "reservation": "thin"}
+DEFAULTS = {
+    "dataset": "zfs/vm",
+    "recordsize": "16K",
+    "compression": "",
+    "reservation": "thin",
+    "replicas": "",
+    "bandwidth": "",
+}
+UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
+SLOWEST = 1 << 10  # bytes per second: less was meant to have a unit
 
 
 class Config:
-    """The configuration, checked. live are the parents of disks that live here, the default one first."""
+    """The configuration, checked. live are the parents of disks that live here, the default one first.
 
-    __slots__ = ("compression", "live", "recordsize", "reservation")
+    replicas are the nodes that new disks are replicated to; bandwidth, in bytes per second, is what a transfer may
+    take, and 0 is all there is.
+    """
 
-    def __init__(self, live: list[str], recordsize: str, compression: str, reservation: str) -> None:
+    __slots__ = ("bandwidth", "compression", "live", "recordsize", "replicas", "reservation")
+
+    def __init__(
+        self,
+        live: list[str],
+        recordsize: str,
+        compression: str,
+        reservation: str,
+        replicas: Sequence[str] = (),
+        bandwidth: int = 0,
+    ) -> None:
         self.live = live
         self.recordsize = recordsize
         self.compression = compression
         self.reservation = reservation
+        self.replicas = replicas
+        self.bandwidth = bandwidth
 
 
 def standby(parent: str) -> str:
@@ -64,7 +88,29 @@ def load(path: str = PATH) -> Config:
             raise ConfigError(f"{path}: dataset {parent!r} holds, or is beside, another one of the list")
     if not live or len(set(live)) != len(live):
         raise ConfigError(f"{path}: dataset must name one or more file systems, each once")
-    return Config(live, values["recordsize"], values["compression"], values["reservation"])
+    try:
+        replicas = node_names("replicas", values["replicas"].split())
+        rate = bandwidth(values["bandwidth"])
+    except BadInput as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return Config(live, values["recordsize"], values["compression"], values["reservation"], replicas, rate)
+
+
+def bandwidth(text: str) -> int:
+    """Return the bytes per second that a text such as 50M means; 0, which is no limit, for 0 or an empty one.
+
+    Raises BadInput for anything else, also for what is too little to be meant.
+    """
+    number = text.upper()
+    unit = number[-1:] if number[-1:] in UNITS else ""
+    digits = number.removesuffix(unit)
+    if not text:
+        return 0
+    if digits and len(digits) <= 12 and DIGITS.issuperset(digits):
+        rate = int(digits) << UNITS[unit]
+        if rate == 0 or rate >= SLOWEST:
+            return rate
+    raise BadInput(f"bandwidth is {shown(text)}; it can be so many bytes per second, at least 1K, such as 50M; 0: all")
 
 
 _DATASET = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:")

@@ -9,7 +9,7 @@ from zfsext.errors import BadInput
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 #: The scripts that Ganeti knows, and the VOL_* variables that each needs besides VOL_NAME.
 ACTIONS = {
@@ -38,6 +38,8 @@ DIGITS = frozenset("0123456789")
 NAME_START = LETTERS | DIGITS
 NAME_REST = NAME_START | frozenset("._-")
 INSTANCE_REST = NAME_REST | frozenset("+")
+NODE_REST = NAME_START | frozenset(".-")
+MAX_NODE, MAX_NODES = 253, 16
 
 
 class Request:
@@ -102,6 +104,21 @@ def volume_name(variable: str, value: str) -> str:
     if value.endswith(NEW_SUFFIX):
         raise BadInput(f"{variable} is {value!r}: names that end in {NEW_SUFFIX!r} are kept for disks in the making")
     return value
+
+
+def node_names(what: str, names: "Sequence[str]") -> list[str]:
+    """Return the names of nodes if each can be one, and none is there twice. Raises BadInput."""
+    wrong = [name for name in names if not _can_be_a_node(name)]
+    if wrong or len(names) > MAX_NODES or len(set(names)) != len(names):
+        raise BadInput(
+            f"{what} is {shown(wrong[0] if wrong else ' '.join(names))}: a node's name has 1 to {MAX_NODE} letters, "
+            f"digits, '.' or '-', and begins with a letter or a digit; up to {MAX_NODES} can be named, each once"
+        )
+    return list(names)
+
+
+def _can_be_a_node(name: str) -> bool:
+    return bool(name) and len(name) <= MAX_NODE and name[0] in NAME_START and NODE_REST.issuperset(name)
 
 
 def mebibytes(variable: str, value: str) -> int:

@@ -50,6 +50,8 @@ def create(request: Request, config: Config) -> None:
         _require_space(wanted.parent, request.size, reserved["reservation"])
     new = places.new_name(wanted.parent, request.volume)
     user = {properties.STATE: ownership.CREATING, properties.SIZE: str(request.size)}
+    if wanted.replicas:
+        user[properties.REPLICAS] = " ".join(wanted.replicas)
     zfs.create(new, _native(wanted, reserved), user)
     try:
         directory = places.private_directory(new)

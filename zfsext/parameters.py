@@ -3,10 +3,10 @@
 Ganeti checks none of them (parameters.list is only shown), so a misspelt one is refused here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from zfsext.config import Config
-from zfsext.contract import DIGITS, shown
+from zfsext.contract import DIGITS, node_names, shown
 from zfsext.errors import BadInput
 from zfsext.zfs import COMPRESSION
 
@@ -16,6 +16,7 @@ KNOWN = {
     "recordsize": "the image's block size, a power of two from 4K to 1M; it can never be changed",
     "compression": "off, on, lz4, zstd, zstd-1 to zstd-19, gzip, gzip-1 to gzip-9, zle or lzjb",
     "reservation": "thin, or thick: space for every block is set aside",
+    "replicas": "node2:node3, the nodes that the disk is replicated to by timer",
 }
 RESERVATIONS = ("thin", "thick")
 SMALLEST, LARGEST = 4 << 10, 1 << 20
@@ -23,15 +24,21 @@ UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 
 
 class Parameters:
-    """One disk's parameters, checked: parent, recordsize in bytes, compression's number (None: inherited), thick."""
+    """One disk's parameters, checked: parent, recordsize in bytes, compression's number (None: inherited), thick.
 
-    __slots__ = ("compression", "parent", "recordsize", "thick")
+    replicas are the nodes that it is replicated to.
+    """
 
-    def __init__(self, parent: str, recordsize: int, compression: int | None, thick: bool) -> None:
+    __slots__ = ("compression", "parent", "recordsize", "replicas", "thick")
+
+    def __init__(
+        self, parent: str, recordsize: int, compression: int | None, thick: bool, replicas: Sequence[str]
+    ) -> None:
         self.parent = parent
         self.recordsize = recordsize
         self.compression = compression
         self.thick = thick
+        self.replicas = replicas
 
 
 def parse(given: Mapping[str, str], config: Config) -> Parameters:
@@ -56,7 +63,13 @@ def parse(given: Mapping[str, str], config: Config) -> Parameters:
         recordsize(given.get("recordsize", config.recordsize)),
         compression(given.get("compression", config.compression)),
         reservation == "thick",
+        replicas(given["replicas"]) if "replicas" in given else config.replicas,
     )
+
+
+def replicas(text: str) -> list[str]:
+    """Return the nodes that a text such as node2:node3 names: gnt-instance would split it at commas. Empty is none."""
+    return node_names("replicas", text.split(":")) if text else []
 
 
 def recordsize(text: str) -> int:

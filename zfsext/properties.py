@@ -6,6 +6,8 @@ STATE = "zfsext:state"
 INSTANCE = "zfsext:instance"
 #: In MiB, for who looks at a disk that is not mounted. The size of the image decides: a grow sets that first.
 SIZE = "zfsext:size"
+#: The nodes that the disk is replicated to by timer, separated by blanks.
+REPLICAS = "zfsext:replicas"
 
 CANMOUNT_NOAUTO = 2  # canmount is not inherited, and attach mounts
 DIRECT_DISABLED = 0

@@ -47,6 +47,7 @@ GOOD_PARAMETERS = {
     "recordsize": ("4k", "16K", "65536", "128KiB", "1M"),
     "compression": ("", "off", "lz4", "gzip-9", "zstd", "zstd-1", "zstd-19"),
     "reservation": ("thin", "thick"),
+    "replicas": ("", "node2", "node2.example.com:node-3"),
 }
 
 FRAGMENTS = (
@@ -107,5 +108,7 @@ PARAMETERS = [("", ""), *((name, good) for name, values in GOOD_PARAMETERS.items
 CONFIG_FILES = (
     ("[zfsext]\ndataset = ", "zfs/vm"),
     ("[zfsext]\ndataset = ssd/vm ", "zfs/vm"),
+    ("[zfsext]\nreplicas = ", "node2 node-3.example.com"),
+    ("[zfsext]\nbandwidth = ", "50M"),
     ("", "[zfsext]\ndataset: zfs/vm\n  tank/vm\nrecordsize = 16K\n"),
 )

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from zfsext import config
-from zfsext.errors import ConfigError
+from zfsext.errors import BadInput, ConfigError
 
 
 def load(tmp_path: Path, text: str) -> config.Config:
@@ -33,6 +33,26 @@ def test_what_is_set_is_taken(tmp_path: Path) -> None:
     assert (loaded.compression, loaded.reservation) == ("lz4", "thick")
 
 
+def test_replicas_are_nodes_and_the_bandwidth_is_a_number(tmp_path: Path) -> None:
+    loaded = load(tmp_path, "[zfsext]\nreplicas = node2  node3.example.com\nbandwidth = 50M\n")
+    assert (loaded.replicas, loaded.bandwidth) == (["node2", "node3.example.com"], 50 << 20)
+    loaded = config.load(str(tmp_path / "none"))
+    assert (list(loaded.replicas), loaded.bandwidth) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("text", "rate"), [("", 0), ("0", 0), ("1024", 1024), ("1K", 1024), ("50m", 50 << 20), ("2G", 2 << 30)]
+)
+def test_a_bandwidth_is_bytes_per_second(text: str, rate: int) -> None:
+    assert config.bandwidth(text) == rate
+
+
+@pytest.mark.parametrize("text", ["50", "1023", "M", "-1M", "1.5M", "50 M", "50MB", "50T", "9" * 13, "\u0665M", " "])
+def test_a_bandwidth_that_cannot_be_meant_is_refused(text: str) -> None:
+    with pytest.raises(BadInput, match="bandwidth"):
+        config.bandwidth(text)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -53,7 +73,9 @@ def test_what_is_set_is_taken(tmp_path: Path) -> None:
     + [
         f"[zfsext]\ndataset = {value}\n"
         for value in ("zfs/vm zfs/vm", "zfs/vm zfs/vm/more", "zfs/vm zfs/vm-standby/more", "zfs/vm-standby", "a/%(b)s")
-    ],
+    ]
+    + [f"[zfsext]\nreplicas = {value}\n" for value in ("node2,node3", "node2:node3", "-oProxyCommand", "a a", "a/b")]
+    + ["[zfsext]\nbandwidth = 50\n", "[zfsext]\nbandwidth = fast\n"],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError):

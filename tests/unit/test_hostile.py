@@ -44,6 +44,8 @@ MEBIBYTES = re.compile(r"(?=.{1,13}\Z)0*[1-9][0-9]*")
 METADATA = re.compile(r"(?=.{0,128}\Z)originstname\+[A-Za-z0-9._+-]+")
 RECORDSIZE = re.compile(r"([0-9]{1,7})([KkMm]?)[Ii]?[Bb]?")
 COMPRESSION = re.compile(r"(on|off|lz4|zle|lzjb|gzip(-[1-9])?|zstd(-([1-9]|1[0-9]))?)?")
+NODE = r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}"
+REPLICAS = re.compile(rf"({NODE}(:{NODE}){{0,15}})?")
 PARENT = re.compile(r"(?=.{1,255}\Z)(?!.*-standby\Z)[A-Za-z][A-Za-z0-9_.:-]*(/[A-Za-z0-9_:-][A-Za-z0-9_.:-]*)+")
 
 
@@ -77,6 +79,8 @@ def good_parameter(name: str, value: str) -> bool:
         return found is not None and int(found[1]) * {"": 1, "k": 1024, "m": 1 << 20}[found[2].lower()] in RECORDSIZES
     if name == "compression":
         return COMPRESSION.fullmatch(value) is not None
+    if name == "replicas":
+        return REPLICAS.fullmatch(value) is not None and len(set(value.split(":"))) == len(value.split(":"))
     return name == "reservation" and value in ("thin", "thick")
 
 
@@ -141,6 +145,7 @@ def test_parameters(target: tuple[str, str], edit: Edit, unknown_ones: int) -> N
         assert wanted.recordsize in RECORDSIZES
         assert wanted.compression in COMPRESSIONS
         assert wanted.thick == (given_ones.get("reservation") == "thick")
+        assert ":".join(wanted.replicas) == given_ones.get("replicas", "")
 
 
 @pytest.fixture(scope="module")
@@ -160,6 +165,8 @@ def test_config(file: Path, good: tuple[str, str], edit: Edit, raw: bytes) -> No
         assert str(file) in str(error)  # noqa: PT017
         return
     assert loaded.live
+    assert all(re.fullmatch(NODE, name) for name in loaded.replicas)
+    assert loaded.bandwidth == 0 or 1024 <= loaded.bandwidth < 10**12 << 30
     for parent in loaded.live:
         assert PARENT.fullmatch(parent)
         assert ".." not in parent.split("/")

@@ -12,7 +12,7 @@ def test_parameters_list_is_one_that_gnt_storage_survives() -> None:
     # Ganeti splits each line into a name and a description; a blank line or a bare name makes it crash.
     lines = (ROOT / "extstorage/zfsfile/parameters.list").read_text(encoding="utf-8").splitlines()
     names = [line.split(None, 1)[0] for line in lines]
-    assert names == ["dataset", "recordsize", "compression", "reservation"]
+    assert names == ["dataset", "recordsize", "compression", "reservation", "replicas"]
     assert all(len(line.split(None, 1)) == 2 for line in lines)
 
 

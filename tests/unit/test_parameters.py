@@ -18,8 +18,16 @@ def test_without_parameters_the_configuration_speaks() -> None:
 
 def test_a_parameter_goes_before_the_configuration() -> None:
     given = {"dataset": "tank/vm", "recordsize": "16K", "compression": "zstd-3", "reservation": "thick"}
-    wanted = parameters.parse(given, CONFIG)
+    wanted = parameters.parse({**given, "replicas": "node2:node3.example.com"}, CONFIG)
     assert (wanted.parent, wanted.recordsize, wanted.compression, wanted.thick) == ("tank/vm", 16384, 400, True)
+    assert wanted.replicas == ["node2", "node3.example.com"]
+
+
+def test_a_disk_can_be_without_replicas_where_the_configuration_has_some() -> None:
+    settings = Config(["zfs/vm"], "64K", "", "thin", ["node2", "node3"])
+    assert parameters.parse({}, settings).replicas == ["node2", "node3"]
+    assert parameters.parse({"replicas": "node4"}, settings).replicas == ["node4"]
+    assert parameters.parse({"replicas": ""}, settings).replicas == []
 
 
 @pytest.mark.parametrize(
@@ -53,6 +61,15 @@ def test_a_compression_is_the_kernels_number(text: str, number: int) -> None:
         ("reservation", "none"),
         ("dataset", "zfs/other"),
         ("dataset", ""),
+        ("replicas", "node2,node3"),
+        ("replicas", "node2 node3"),
+        ("replicas", "node2:"),
+        ("replicas", "node2:node2"),
+        ("replicas", "-oProxyCommand=id"),
+        ("replicas", "node2\n"),
+        ("replicas", "n\u00f6de2"),
+        ("replicas", "n" * 254),
+        ("replicas", ":".join(f"node{number}" for number in range(17))),
     ],
 )
 def test_a_malformed_value_is_refused_by_name(name: str, value: str) -> None:
