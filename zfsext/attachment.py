@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from zfsext import attached, encryption, holders, image, loopdev, mounts, ownership, places, pool
+from zfsext import attached, encryption, holders, image, loopdev, mounts, places, pool, usable
 from zfsext.config import PATH, Config
 from zfsext.errors import Busy, ConfigError
 from zfsext.mounts import Mount
@@ -21,8 +21,7 @@ def attach(volume: str, config: Config) -> str:
 
     Raises NotHere for a volume that this node does not have, Refused for one that may not be opened here.
     """
-    found = places.find(volume, config, everywhere=False)
-    copy = ownership.openable(volume, found.copies)
+    copy = usable.copy_of(volume, places.find(volume, config, everywhere=False).copies)
     directory = mounted(copy)
     file = image.open_checked(directory)
     try:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from zfsext import nodes
-from zfsext.errors import SystemRefused
+from zfsext.errors import Refused, SystemRefused
 from zfsext.nodes import DATA
 
 PROVIDER = "zfsfile"
@@ -69,6 +69,18 @@ def serial(data: str = DATA) -> int:
         raise SystemRefused(f"{data}/{CONFIG} is not there, since this node is no master candidate: ask on the master")
     with _as_written(data):
         return int(config["serial_no"])
+
+
+def offline(data: str = DATA) -> frozenset[str]:
+    """Return the nodes that are marked offline, from the configuration itself: on the master it is the truth.
+
+    Raises Refused on a node that does not have it.
+    """
+    config = _config(data)
+    if config is None:
+        raise Refused("this node is no master candidate, so it does not have Ganeti's configuration")
+    with _as_written(data):
+        return frozenset(node["name"] for node in config["nodes"].values() if node.get("offline"))
 
 
 def group(volume: str, data: str = DATA) -> list[str] | None:

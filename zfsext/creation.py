@@ -1,25 +1,33 @@
 """A new disk: made under a temporary name, and renamed to its own when it is complete."""
 
 import os
+import secrets
+import uuid
 from collections.abc import Mapping
 
 from zfsext import (
+    asking,
     attachment,
+    cluster,
     encryption,
     image,
     loopdev,
     mounts,
+    nodes,
     ownership,
     parameters,
+    peer,
     places,
+    promotion,
     properties,
+    records,
     removal,
     reservation,
     zfs,
 )
 from zfsext.config import Config, standby
 from zfsext.contract import Request
-from zfsext.errors import AlreadyThere, NoSpace, SystemRefused, ZfsextError
+from zfsext.errors import AlreadyThere, NoSpace, Refused, SystemRefused, ZfsextError
 from zfsext.parameters import Parameters
 from zfsext.places import Copy
 
@@ -42,6 +50,7 @@ def create(request: Request, config: Config) -> None:
             raise AlreadyThere(_why_not(copy, request.volume))
         else:
             return
+    over = _nodes_without_it(request.volume)
     beside = found.parent(standby(wanted.parent))
     encryption.require_one_root(found.parent(wanted.parent), beside)
     encryption.require_key(beside)
@@ -49,7 +58,12 @@ def create(request: Request, config: Config) -> None:
     if wanted.thick:
         _require_space(wanted.parent, request.size, reserved["reservation"])
     new = places.new_name(wanted.parent, request.volume)
-    user = {properties.STATE: ownership.CREATING, properties.SIZE: str(request.size)}
+    user = {
+        properties.STATE: ownership.CREATING,
+        properties.SIZE: str(request.size),
+        properties.ID: uuid.uuid4().hex,
+        properties.RESERVATION: "thick" if wanted.thick else "thin",
+    }
     if wanted.replicas:
         user[properties.REPLICAS] = " ".join(wanted.replicas)
     zfs.create(new, _native(wanted, reserved), user)
@@ -59,11 +73,49 @@ def create(request: Request, config: Config) -> None:
         image.create(directory, request.size)
         attachment.unmounted(new)
         mounts.remove_directory(directory)
-        zfs.change(new, {properties.STATE: ownership.OWNER}, inherit=["readonly"])
+        first = records.changes(_first(over), zfs.read([new], ["guid"])[new]["guid"])
+        zfs.change_all({new: {**first, "readonly": None}})
         zfs.rename(new, places.live_name(wanted.parent, request.volume))
     except (ZfsextError, OSError) as error:
         _undo(wanted.parent, new, error)
         raise
+
+
+def _nodes_without_it(volume: str) -> frozenset[str]:
+    """Return the nodes that are marked offline and may have a disk of this name, which must never be opened again.
+
+    Only Ganeti's recreate-disks makes a disk that Ganeti has already. Raises AlreadyThere if a node has it, Refused if
+    one that does not answer may.
+    """
+    if not nodes.peers() or cluster.knows(volume) is not True:
+        return frozenset()
+    with peer.peers() as peers:
+        answers = asking.ask([volume], nodes.peers(), peers)
+        for node, record in answers.of(volume).items():
+            if record is not None:
+                raise AlreadyThere(
+                    f"disk {volume} is on {node} ({record.state}), and was left as it is. If 'gnt-instance "
+                    f"recreate-disks -n' brought you here, 'gnt-instance modify --new-primary={node} INSTANCE' takes "
+                    "that back"
+                )
+        if not answers.silent:
+            return frozenset()
+        word = promotion.masters_word(peers)
+    alive = {node: why for node, why in answers.silent.items() if node not in word.offline}
+    if alive:
+        raise Refused(
+            f"disk {volume} may be on a node that does not answer ({'; '.join(alive.values())}): when it is back this "
+            "works; if it is dead, make sure that it is, and 'gnt-node modify -O yes NODE'"
+        )
+    return frozenset(answers.silent)
+
+
+def _first(over: frozenset[str]) -> ownership.Record:
+    """Return the record of a new disk; one that is made in a dead node's stead is newer than what that may have."""
+    if not over:
+        return ownership.Record(ownership.OWNER, ownership.FIRST)
+    number = ownership.promoted([], cluster.serial(), secrets.randbits(ownership.NONCE_BITS))
+    return ownership.Record(ownership.OWNER, number, floor=number, over=over, knows=over)
 
 
 def _require_space(parent: str, size: int, reserved: int) -> None:

@@ -43,3 +43,7 @@ class KeyNotLoaded(ZfsextError):
 
 class SystemRefused(ZfsextError):
     """A system call or ZFS failed in a way that has no kind of its own; the message has its words."""
+
+
+class Speechless(ZfsextError):
+    """A node did not answer, or cannot say: which is never taken for an answer."""

@@ -2,7 +2,7 @@
 
 import contextlib
 
-from zfsext import loopdev, mounts, ownership, places, properties, removal, zfs
+from zfsext import loopdev, mounts, ownership, places, properties, removal, usable, zfs
 from zfsext.config import Config
 from zfsext.contract import Request
 from zfsext.errors import ZfsextError
@@ -14,7 +14,7 @@ def snapshot(request: Request, config: Config) -> None:
 
     One that an interrupted export left behind is replaced. Raises Busy if that one is still in use.
     """
-    copy = ownership.openable(request.volume, places.find(request.volume, config).copies)
+    copy = usable.copy_of(request.volume, places.find(request.volume, config).copies)
     with VolumeLock(request.snapshot, f"snapshot of {request.volume}") as lock:
         try:
             _make(request, config, copy)

@@ -2,7 +2,7 @@
 
 import os
 
-from zfsext import attachment, image, loopdev, ownership, places, properties, reservation, zfs
+from zfsext import attachment, image, loopdev, places, properties, reservation, usable, zfs
 from zfsext.config import Config
 from zfsext.contract import Request
 from zfsext.errors import Refused, ZfsextError
@@ -15,7 +15,7 @@ def grow(request: Request, config: Config) -> None:
     A thick disk's reservation grows first. Raises Refused for a size below the image's own, NoSpace for a thick disk
     that the pool cannot hold; the disk is then as it was.
     """
-    copy = ownership.openable(request.volume, places.find(request.volume, config).copies)
+    copy = usable.copy_of(request.volume, places.find(request.volume, config).copies)
     file = image.open_checked(attachment.mounted(copy))
     try:
         now = image.size(file)

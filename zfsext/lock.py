@@ -112,6 +112,21 @@ class VolumeLock:
                 os.write(2, f"zfsext: {self.verb} waits for {holder}\n".encode())
                 waits_for = holder
             time.sleep(POLL)
+        self._sign()
+
+    def try_work(self) -> bool:
+        """Take the lock for work, unless somebody has it."""
+        if not self._try():
+            return False
+        self._sign()
+        return True
+
+    def holder_pid(self) -> int | None:
+        """Return the process that the holder wrote of himself; None if that cannot be read."""
+        number = self.holder().rpartition("(pid ")[2].rstrip(")")
+        return int(number) if number.isdecimal() else None
+
+    def _sign(self) -> None:
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, f"{self.verb} (pid {os.getpid()})\n".encode(), 0)
 

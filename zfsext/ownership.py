@@ -43,13 +43,13 @@ FIRST = Generation(0, 1)
 
 
 class Round(NamedTuple):
-    """A snapshot that all disks of a VM have in common: the owner's generation, and a count in that."""
+    """A snapshot that all disks of a VM have in common: the owner's generation, and a number in that."""
 
     generation: Generation
-    count: int
+    number: int
 
     def __str__(self) -> str:
-        return f"{self.generation}-{self.count}"
+        return f"{self.generation}-{self.number}"
 
 
 class Record(NamedTuple):
@@ -112,9 +112,7 @@ def currency(
             ours, theirs = mine.generation, other.generation
             rival = theirs.epoch != ours.epoch and theirs.serial == ours.serial and me not in other.over
             return Currency.CONFLICT if rival else Currency.SUPERSEDED
-        if other.floor.epoch > mine.generation.epoch or (
-            other.state == REPLICA and other.generation > mine.generation
-        ):
+        if other.floor.epoch > mine.generation.epoch or (other.state == REPLICA and other.generation > mine.generation):
             return Currency.SUPERSEDED
         if passed_over(me, mine, other):
             return Currency.SUPERSEDED
@@ -218,18 +216,20 @@ def better_replica(mine: Record, answers: Mapping[str, Record | None]) -> str | 
         return None
     own = (mine.generation, mine.round)
     for node, other in answers.items():
-        if other is not None and other.state == REPLICA and other.round is not None:
-            if (other.generation, other.round) > own:
-                return node
+        if other is None or other.state != REPLICA or other.round is None:
+            continue
+        if (other.generation, other.round) > own:
+            return node
     return None
 
 
 def claimed(mine: Record, answers: Mapping[str, Record | None]) -> str | None:
     """Return a node that answered and has a claim as new as my copy, which therefore is not promoted."""
     for node, other in answers.items():
-        if other is not None and other.state in CLAIMS:
-            if other.generation.serial >= mine.generation.serial and other.generation >= mine.generation:
-                return node
+        if other is None or other.state not in CLAIMS:
+            continue
+        if other.generation.serial >= mine.generation.serial and other.generation >= mine.generation:
+            return node
     return None
 
 

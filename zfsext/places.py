@@ -1,26 +1,31 @@
 """Where a copy of a disk is: its role shows in the place it is in.
 
 - PARENT/VOLUME is live: this node owns the disk
-- PARENT-standby/VOLUME is a copy of a disk that lives elsewhere
+- PARENT-standby/VOLUME is a copy of a disk that lives elsewhere, or is on its way
+- PARENT-standby/VOLUME.aside-GENERATION is a copy that was set aside, because another node has had the disk since
 - PARENT-standby/VOLUME.new is a disk in the making
 - PARENT-standby/VOLUME.snap is a clone for gnt-backup export; Ganeti treats it as a volume of its own
 """
 
 from collections.abc import Iterable
 
-from zfsext import encryption, pool, zfs
+from zfsext import encryption, pool, properties, zfs
 from zfsext.config import Config, standby
 from zfsext.contract import EXPORT_SUFFIX, NEW_SUFFIX
 from zfsext.errors import Refused, SystemRefused
 from zfsext.lock import run_directory
-from zfsext.properties import INSTANCE, STATE
+from zfsext.properties import STATE
 
 #: The snapshot that an export is a clone of. There is one at a time, and no snapshot tool makes or prunes its like.
 EXPORT_SNAPSHOT = "zfsext-export"
 
+#: What stands between the volume and the generation in the name of a copy that is set aside.
+ASIDE = ".aside-"
+
 PROPERTIES = (
-    *("type", "mountpoint", "recordsize", "readonly", "refreservation", "origin", "written"),
-    *(*encryption.PROPERTIES, STATE, INSTANCE),
+    *("type", "mountpoint", "recordsize", "readonly", "refreservation", "origin", "written", "referenced"),
+    *("guid", "compression", "receive_resume_token", *encryption.PROPERTIES),
+    *(*properties.RECORD, *properties.FACTS),
 )
 
 
@@ -89,6 +94,11 @@ def standby_name(parent: str, volume: str) -> str:
 def new_name(parent: str, volume: str) -> str:
     """Return the name of a dataset in the making."""
     return standby_name(parent, volume) + NEW_SUFFIX
+
+
+def aside_name(parent: str, volume: str, generation: str) -> str:
+    """Return the name of a copy that is set aside."""
+    return f"{standby_name(parent, volume)}{ASIDE}{generation}"
 
 
 def is_export(volume: str) -> bool:

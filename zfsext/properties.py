@@ -9,6 +9,34 @@ SIZE = "zfsext:size"
 #: The nodes that the disk is replicated to by timer, separated by blanks.
 REPLICAS = "zfsext:replicas"
 
+#: The version of what the properties mean. A node does not touch a disk with a higher one.
+SCHEMA = "zfsext:schema"
+#: Made when the disk is, and the same in all its copies: a disk with another one is another disk, whatever its name.
+ID = "zfsext:id"
+#: The dataset's own guid: what was copied with its properties has another one, and is no disk.
+STAMP = "zfsext:stamp"
+GENERATION = "zfsext:generation"
+FLOOR = "zfsext:floor"
+ISSUED = "zfsext:issued"
+PEER = "zfsext:peer"
+OVER = "zfsext:over"
+KNOWS = "zfsext:knows"
+ROUND = "zfsext:round"
+#: When the round was taken, in Unix seconds: for people. Nothing is decided by a clock.
+ROUNDED = "zfsext:rounded"
+FINAL = "zfsext:final"
+#: When the disk was promoted over a node that was silent, in Unix seconds.
+PROMOTED = "zfsext:promoted"
+#: thin or thick: a copy sets nothing aside until it is the disk.
+RESERVATION = "zfsext:reservation"
+#: The nodes to replicate to, separated by blanks.
+REPLICAS = "zfsext:replicas"
+
+#: What travels with each round: what the disk is, whoever owns it.
+FACTS = (ID, INSTANCE, SIZE, RESERVATION, REPLICAS)
+#: What zfsext.records reads and writes.
+RECORD = (STATE, SCHEMA, STAMP, GENERATION, FLOOR, ISSUED, PEER, OVER, KNOWS, ROUND, FINAL)
+
 CANMOUNT_NOAUTO = 2  # canmount is not inherited, and attach mounts
 DIRECT_DISABLED = 0
 

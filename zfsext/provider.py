@@ -69,6 +69,10 @@ def _warm(request: "Request") -> str | None:
     if not lock.try_shared():
         return None
     device = attached.confirmed(request.volume)
+    if device is not None and request.action == "open":
+        from zfsext import marks
+
+        marks.set_opened(request.volume)
     lock.release()
     return device if request.action == "attach" or device is None else ""
 
@@ -91,6 +95,8 @@ def _cold(request: "Request") -> str:
     lock.release()
 
     def work() -> str:
+        if request.action in verbs.LOCK_THEMSELVES:
+            return verbs.VERBS[request.action](request, settings)
         with lock:
             try:
                 said = verbs.VERBS[request.action](request, settings)

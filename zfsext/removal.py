@@ -3,12 +3,15 @@
 import os
 from collections.abc import Iterable
 
-from zfsext import attachment, holders, mounts, ownership, places, properties, zfs
+from zfsext import attachment, holders, mounts, ownership, places, properties, usable, zfs
 from zfsext.config import Config
 from zfsext.contract import EXPORT_SUFFIX
 from zfsext.errors import AlreadyThere, Busy, Refused
 from zfsext.lock import VolumeLock
 from zfsext.places import Copy, Found
+
+#: Of the holds on what replication needs: on a copy's last round and, with a node's name, on what it has.
+TAG = "zfsext"
 
 
 def remove(volume: str, config: Config) -> None:
@@ -19,7 +22,7 @@ def remove(volume: str, config: Config) -> None:
     """
     found = places.find(volume, config)
     if len([copy for copy in found.copies if copy.live]) > 1:
-        ownership.openable(volume, found.copies)
+        usable.copy_of(volume, found.copies)
     for copy in found.copies:
         if not _ours(copy, volume):
             raise Refused(
@@ -100,9 +103,9 @@ def _removable(copy: Copy, volume: str) -> list[zfs.Snapshot]:
     attachment.unmounted(copy.name)
     snapshots = zfs.snapshots(copy.name)
     export = places.standby_name(copy.parent, volume + EXPORT_SUFFIX)
-    reasons = [
-        f"{snapshot.name} is held ({', '.join(zfs.holds(snapshot.name))})" for snapshot in snapshots if snapshot.holds
-    ]
+    tags = {snapshot.name: zfs.holds(snapshot.name) for snapshot in snapshots if snapshot.holds}
+    others = {name: [tag for tag in held if not tagged_by_us(tag)] for name, held in tags.items()}
+    reasons = [f"{name} is held ({', '.join(held)})" for name, held in others.items() if held]
     reasons += [f"{name} is below it" for name in zfs.below(copy.name)]
     reasons += [f"{copy.name} is mounted in {holder}" for holder in holders.in_namespaces(copy.name)]
     reasons += [
@@ -116,7 +119,13 @@ def _removable(copy: Copy, volume: str) -> list[zfs.Snapshot]:
             f"disk {volume} was not removed: {'; '.join(reasons)}. 'zfs release' the holds, 'zfs promote' "
             "or destroy the clones, destroy what is below, end or unmount there what keeps it mounted, and try again"
         )
+    zfs.release_holds(tags)
     return snapshots
+
+
+def tagged_by_us(tag: str) -> bool:
+    """Tell whether a hold is zfsext's own, which keeps what the next round of replication begins with."""
+    return tag == TAG or tag.startswith(f"{TAG}:")
 
 
 def _forget_origins(volume: str, parents: Iterable[str]) -> None:

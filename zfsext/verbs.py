@@ -3,7 +3,23 @@
 import os
 from collections.abc import Callable
 
-from zfsext import attachment, creation, exports, growth, node, ownership, parameters, places, properties, removal, zfs
+from zfsext import (
+    attachment,
+    creation,
+    exports,
+    forgetting,
+    growth,
+    handover,
+    marks,
+    node,
+    opening,
+    parameters,
+    peer,
+    places,
+    properties,
+    usable,
+    zfs,
+)
 from zfsext.config import Config
 from zfsext.contract import Request
 from zfsext.errors import Refused, SystemRefused
@@ -16,19 +32,22 @@ def create(request: Request, config: Config) -> str:
 
 
 def remove(request: Request, config: Config) -> str:
-    """Destroy a disk and its snapshots."""
-    removal.remove(request.volume, config)
+    """Destroy a disk with its snapshots, and its copies on other nodes."""
+    with peer.peers() as peers:
+        forgetting.remove(request.volume, config, peers)
     return ""
 
 
 def attach(request: Request, config: Config) -> str:
-    """Give the disk's block device."""
-    return attachment.attach(request.volume, config)
+    """Give the disk's block device; nothing for a disk that lives on another node."""
+    with peer.peers() as peers:
+        return opening.attach(request.volume, config, peers)
 
 
 def detach(request: Request, config: Config) -> str:
     """Take the disk's block device away."""
     attachment.detach(request.volume, config)
+    marks.forget(request.volume, marks.OPENED)
     return ""
 
 
@@ -40,7 +59,7 @@ def grow(request: Request, config: Config) -> str:
 
 def setinfo(request: Request, config: Config) -> str:
     """Keep the name of the instance that the disk is of."""
-    copy = ownership.openable(request.volume, places.find(request.volume, config).copies)
+    copy = usable.copy_of(request.volume, places.find(request.volume, config).copies)
     zfs.set_property(copy.name, properties.INSTANCE, request.instance)
     return ""
 
@@ -52,26 +71,26 @@ def snapshot(request: Request, config: Config) -> str:
 
 
 def open_(request: Request, config: Config) -> str:
-    """Grant the right to write, which this node has if the disk lives here.
+    """Grant the right to write, once the disk is this node's.
 
     A shared open is the beginning of a live migration, for which the other node would have to see the same data.
     """
     if not request.exclusive:
         raise Refused(
-            f"disk {request.volume} is on this node's own ZFS, so it cannot be open on two nodes: live migration is "
-            "not possible, and the VM was left running"
+            f"disk {request.volume} is on its node's own ZFS, so it cannot be open on two nodes: live migration is not "
+            "possible, and the VM was left running. 'gnt-instance failover' moves it; with -B always_failover=true so "
+            "does migrate"
         )
-    attachment.attach(request.volume, config)
+    with peer.peers() as peers:
+        opening.open_(request.volume, config, peers)
     return ""
 
 
 def close(request: Request, config: Config) -> str:
-    """Refuse to give the disk up: Ganeti asks that only when the VM is to go on elsewhere, and its data is here."""
-    copy = ownership.openable(request.volume, places.find(request.volume, config).copies)
-    raise Refused(
-        f"disk {request.volume} is only on this node ({copy.name}), so the VM cannot go on elsewhere. Nothing was "
-        "changed: 'gnt-instance start INSTANCE' starts it here; gnt-backup export and import take it to another node"
-    )
+    """Give the VM's disks to the node that its failover was announced for."""
+    with peer.peers() as peers:
+        handover.close(request.volume, config, peers)
+    return ""
 
 
 def verify(request: Request, config: Config) -> str:
@@ -83,6 +102,9 @@ def verify(request: Request, config: Config) -> str:
     os.write(2, b"zfsext verify: this node can have zfsfile disks\n")
     return ""
 
+
+#: The verbs that take the locks of their volumes themselves: they ask other nodes, or are about several disks.
+LOCK_THEMSELVES = ("attach", "open", "close")
 
 VERBS: dict[str, Callable[[Request, Config], str]] = {
     "create": create,

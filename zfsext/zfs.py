@@ -15,7 +15,7 @@ import os
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from zfsext import guard
 from zfsext.errors import AlreadyThere, Busy, NoSpace, NotHere, SystemRefused, ZfsextError
@@ -37,20 +37,27 @@ COMPRESSION = {
     **{f"zstd-{level}": 16 | level << 7 for level in range(1, 20)},
 }
 
-#: Sets and inherits properties of one dataset in one transaction.
+#: Sets and inherits properties of datasets of one pool in one transaction.
 CHANGE = """
 args = ...
-argv = args["argv"]
-for name, value in pairs(argv["set"]) do
-    code = zfs.sync.set_prop(argv["dataset"], name, value)
-    if code ~= 0 then error(name .. " could not be set: " .. code) end
-end
-for name, _ in pairs(argv["inherit"]) do
-    code = zfs.sync.inherit(argv["dataset"], name)
-    if code ~= 0 then error(name .. " could not be inherited: " .. code) end
+for dataset, properties in pairs(args["argv"]) do
+    for name, value in pairs(properties["set"]) do
+        code = zfs.sync.set_prop(dataset, name, value)
+        if code ~= 0 then error(name .. " of " .. dataset .. " could not be set: " .. code) end
+    end
+    for name, _ in pairs(properties["inherit"]) do
+        code = zfs.sync.inherit(dataset, name)
+        if code ~= 0 then error(name .. " of " .. dataset .. " could not be inherited: " .. code) end
+    end
 end
 """
-SNAPSHOT_COLUMNS = "name,userrefs,clones"
+#: Makes a clone the owner of the snapshots that it has in common with its origin.
+PROMOTE = """
+args = ...
+code, conflicts = zfs.sync.promote(args["argv"]["dataset"])
+if code ~= 0 then error("promote failed: " .. code) end
+"""
+SNAPSHOT_COLUMNS = "name,userrefs,clones,guid,createtxg"
 POOL_COLUMNS = "name,size,allocated,free"
 NO_ERRORS = "No known data errors"
 INSTRUCTIONS = 1_000_000
@@ -95,14 +102,24 @@ class Dataset:
 
 
 class Snapshot:
-    """A snapshot's full name, how many holds it has, and the clones of it."""
+    """A snapshot's full name, how many holds it has, and the clones of it.
 
-    __slots__ = ("clones", "holds", "name")
+    guid is the same wherever it was sent, txg the pool's transaction group that it was taken in here.
+    """
 
-    def __init__(self, name: str, holds: int, clones: list[str]) -> None:
+    __slots__ = ("clones", "guid", "holds", "name", "txg")
+
+    def __init__(self, name: str, holds: int, clones: list[str], guid: str = "", txg: int = 0) -> None:
         self.name = name
         self.holds = holds
         self.clones = clones
+        self.guid = guid
+        self.txg = txg
+
+    @property
+    def short(self) -> str:
+        """The name without the dataset's."""
+        return self.name.partition("@")[2]
 
 
 def read(names: Sequence[str], properties: Sequence[str]) -> dict[str, Dataset]:
@@ -153,9 +170,25 @@ def _snapshots(*which: str) -> list[Snapshot]:
     if done.returncode:
         _refuse(f"zfs list {which[-1]}", done.stderr.splitlines(), done.returncode)
     return [
-        Snapshot(name, int(holds), [] if clones in ("", "-") else clones.split(","))
-        for name, holds, clones in _fields(done.stdout, 3, "zfs list")
+        Snapshot(name, int(holds), [] if clones in ("", "-") else clones.split(","), guid, int(txg))
+        for name, holds, clones, guid, txg in _fields(done.stdout, 5, "zfs list")
     ]
+
+
+class Bookmark(NamedTuple):
+    """A bookmark's full name, the guid of the snapshot that it was made of, and the transaction group of that."""
+
+    name: str
+    guid: str
+    txg: int
+
+
+def bookmarks(dataset: str) -> list[Bookmark]:
+    """Return the dataset's bookmarks."""
+    done = _command("list", "-Hp", "-t", "bookmark", "-d", "1", "-o", "name,guid,createtxg", dataset)
+    if done.returncode:
+        _refuse(f"zfs list {dataset}", done.stderr.splitlines(), done.returncode)
+    return [Bookmark(name, guid, int(txg)) for name, guid, txg in _fields(done.stdout, 3, "zfs list")]
 
 
 def space(pools: Sequence[str]) -> dict[str, tuple[int, int, int]]:
@@ -194,6 +227,13 @@ def below(dataset: str) -> list[str]:
     return [name for name in done.stdout.splitlines() if name != dataset]
 
 
+def set_user(datasets: Sequence[str], properties: Mapping[str, str]) -> None:
+    """Set user properties of datasets, one dataset after the other, by the command: quicker than to import pyzfs."""
+    done = _command("set", *(f"{name}={value}" for name, value in properties.items()), *datasets)
+    if done.returncode:
+        _refuse(f"zfs set on {' '.join(datasets)}", done.stderr.splitlines(), done.returncode)
+
+
 def set_property(dataset: str, name: str, value: str) -> None:
     """Set one property of an existing dataset, which libzfs_core cannot (a channel program sets only user ones)."""
     done = _command("set", f"{name}={value}", dataset)
@@ -209,56 +249,111 @@ def create(dataset: str, native: Mapping[str, int], user: Mapping[str, str]) -> 
 
     The kernel believes what it is told (a recordsize of 3000 panics later): the values must have been checked.
     """
-    with _lzc(f"creating {dataset}") as core:
-        core.lzc_create(_bytes(dataset), "zfs", _properties(native, user))
+    with lzc(f"creating {dataset}") as core:
+        core.lzc_create(_bytes(dataset), "zfs", arguments(native, user))
 
 
 def clone(snapshot: str, dataset: str, native: Mapping[str, int], user: Mapping[str, str]) -> None:
     """Make dataset a clone of the snapshot, with these properties."""
-    with _lzc(f"cloning {snapshot} to {dataset}") as core:
-        core.lzc_clone(_bytes(dataset), _bytes(snapshot), _properties(native, user))
+    with lzc(f"cloning {snapshot} to {dataset}") as core:
+        core.lzc_clone(_bytes(dataset), _bytes(snapshot), arguments(native, user))
 
 
 def rename(dataset: str, name: str) -> None:
     """Give the dataset another name, in one transaction."""
-    with _lzc(f"renaming {dataset} to {name}") as core:
+    with lzc(f"renaming {dataset} to {name}") as core:
         core.lzc_rename(_bytes(dataset), _bytes(name))
 
 
 def take_snapshots(names: Sequence[str]) -> None:
     """Take these snapshots (DATASET@NAME, all of one pool) in one transaction."""
-    with _lzc(f"taking the snapshot {' '.join(names)}") as core:
+    with lzc(f"taking the snapshot {' '.join(names)}") as core:
         core.lzc_snapshot([_bytes(name) for name in names])
 
 
 def destroy_snapshots(names: Sequence[str]) -> None:
     """Destroy all of these snapshots, or none. Those that are gone already count as done."""
     if names:
-        with _lzc(f"destroying {' '.join(names)}") as core:
+        with lzc(f"destroying {' '.join(names)}") as core:
             core.lzc_destroy_snaps([_bytes(name) for name in names], False)
 
 
 def destroy(dataset: str) -> None:
     """Destroy the dataset, which must be unmounted and without snapshots."""
-    with _lzc(f"destroying {dataset}") as core:
+    with lzc(f"destroying {dataset}") as core:
         core.lzc_destroy(_bytes(dataset))
 
 
 def holds(snapshot: str) -> list[str]:
     """Return the tags of the snapshot's holds."""
-    with _lzc(f"reading the holds of {snapshot}") as core:
+    with lzc(f"reading the holds of {snapshot}") as core:
         return sorted(os.fsdecode(tag) for tag in core.lzc_get_holds(_bytes(snapshot)))
+
+
+def hold(tags: Mapping[str, str]) -> None:
+    """Hold each of these snapshots (of one pool) with its tag. One that is held so already stays held."""
+    with lzc(f"holding {' '.join(tags)}") as core:
+        exists = core.exceptions.HoldFailure
+        try:
+            core.lzc_hold({_bytes(name): _bytes(tag) for name, tag in tags.items()})
+        except exists as error:
+            if any(part.errno != errno.EEXIST for part in error.errors):
+                raise
+
+
+def release_holds(tags: Mapping[str, Sequence[str]]) -> None:
+    """Release these tags of these snapshots (of one pool). What is not held so counts as done."""
+    if not tags:
+        return
+    with lzc(f"releasing {' '.join(tags)}") as core:
+        try:
+            core.lzc_release({_bytes(name): [_bytes(tag) for tag in given] for name, given in tags.items()})
+        except core.exceptions.HoldReleaseFailure as error:
+            if any(part.errno != errno.ENOENT for part in error.errors):
+                raise
+
+
+def bookmark(snapshots: Mapping[str, str]) -> None:
+    """Make bookmarks (DATASET#NAME) of these snapshots, by the bookmarks' names. One that is there stays."""
+    with lzc(f"bookmarking {' '.join(snapshots.values())}") as core:
+        try:
+            core.lzc_bookmark({_bytes(name): _bytes(snapshot) for name, snapshot in snapshots.items()})
+        except core.exceptions.BookmarkFailure as error:
+            if any(part.errno != errno.EEXIST for part in error.errors):
+                raise
+
+
+def destroy_bookmarks(names: Sequence[str]) -> None:
+    """Destroy these bookmarks. Those that are gone already count as done."""
+    if names:
+        with lzc(f"destroying {' '.join(names)}") as core:
+            core.lzc_destroy_bookmarks([_bytes(name) for name in names])
+
+
+def promote(clone: str) -> None:
+    """Make the clone the one that its origin's older snapshots are of; the origin becomes a clone of it."""
+    with lzc(f"promoting {clone}") as core:
+        argv = {b"dataset": _bytes(clone)}
+        core.lzc_channel_program(_bytes(clone.partition("/")[0]), PROMOTE.encode(), INSTRUCTIONS, MEMORY, argv)
 
 
 def change(dataset: str, user: Mapping[str, str], inherit: Sequence[str] = ()) -> None:
     """Set user properties of the dataset, and inherit others again, in one transaction."""
+    change_all({dataset: {**user, **dict.fromkeys(inherit)}})
+
+
+def change_all(changes: Mapping[str, Mapping[str, str | None]]) -> None:
+    """Set user properties of datasets of one pool, and inherit those that are None, all in one transaction."""
     argv = {
-        b"dataset": _bytes(dataset),
-        b"set": {_bytes(name): _bytes(value) for name, value in user.items()},
-        b"inherit": {_bytes(name): True for name in inherit},
+        _bytes(dataset): {
+            b"set": {_bytes(name): _bytes(value) for name, value in properties.items() if value is not None},
+            b"inherit": {_bytes(name): True for name, value in properties.items() if value is None},
+        }
+        for dataset, properties in changes.items()
     }
-    with _lzc(f"setting properties of {dataset}") as core:
-        core.lzc_channel_program(_bytes(dataset.partition("/")[0]), CHANGE.encode(), INSTRUCTIONS, MEMORY, argv)
+    with lzc(f"setting properties of {' '.join(changes)}") as core:
+        pool = next(iter(changes)).partition("/")[0]
+        core.lzc_channel_program(_bytes(pool), CHANGE.encode(), INSTRUCTIONS, MEMORY, argv)
 
 
 def release() -> tuple[int, int]:
@@ -298,8 +393,8 @@ def _refuse(what: str, complaints: Sequence[str], code: int) -> NoReturn:
 
 
 @contextmanager
-def _lzc(doing: str) -> Iterator[Any]:
-    """Give libzfs_core, and turn its errors into ours."""
+def lzc(doing: str) -> Iterator[Any]:
+    """Give libzfs_core, for this module and zfsext.streams, and turn its errors into ours."""
     import libzfs_core
     from libzfs_core import exceptions
 
@@ -332,7 +427,8 @@ def _bytes(value: str) -> bytes:
     return os.fsencode(value)
 
 
-def _properties(native: Mapping[str, int], user: Mapping[str, str]) -> dict[bytes, int | bytes]:
+def arguments(native: Mapping[str, int], user: Mapping[str, str]) -> dict[bytes, int | bytes]:
+    """Return properties as libzfs_core takes them: native ones as the kernel's numbers, the user's as texts."""
     properties: dict[bytes, int | bytes] = {_bytes(name): value for name, value in native.items()}
     properties.update({_bytes(name): _bytes(value) for name, value in user.items()})
     return properties

@@ -1,0 +1,236 @@
+"""What a node answers to another one's requests, each a function of the request, the configuration and its sender."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from zfsext import (
+    contract,
+    forgetting,
+    groups,
+    handover,
+    marks,
+    parameters,
+    peer,
+    places,
+    pool,
+    promotion,
+    properties,
+    records,
+    replication,
+    returning,
+    taking,
+    zfs,
+)
+from zfsext.config import Config, standby
+from zfsext.errors import BadInput
+from zfsext.lock import VolumeLock
+from zfsext.taking import Offer
+
+Say = Callable[[dict[str, Any]], None]
+
+
+class Call(NamedTuple):
+    """A request, the node that it is from, this node's configuration, and how to tell it something meanwhile."""
+
+    request: dict[str, Any]
+    source: str
+    config: Config
+    say: Say
+
+
+def answer(request: dict[str, Any], source: str, config: Config, say: Say) -> dict[str, Any]:
+    """Return the answer to one request of the node `source`; say tells it something meanwhile.
+
+    A pool that does not work is an error, which the other node takes for silence: nothing is "not here" because of it.
+    """
+    op = request.get("op")
+    if op not in OPS:
+        raise BadInput(f"{contract.shown(str(op))} is no request")
+    for name in places.pools(config.live):
+        pool.require(name)
+    return OPS[op](Call(request, records.node(source), config, say))
+
+
+def _volume(text: object) -> str:
+    return contract.volume_name("volume", text if isinstance(text, str) else "")
+
+
+def _volumes(request: dict[str, Any]) -> list[str]:
+    given = request["volumes"]
+    if not isinstance(given, list) or not given:
+        raise BadInput("volumes must be a list of names")
+    return sorted({_volume(each) for each in given})
+
+
+def _facts(given: object) -> dict[str, str]:
+    if not isinstance(given, dict) or not set(given) <= set(properties.FACTS):
+        raise BadInput(f"facts are {', '.join(properties.FACTS)}")
+    if not all(isinstance(text, str) and text.isprintable() and len(text) < 1024 for text in given.values()):
+        raise BadInput("facts are texts")
+    return dict(given)
+
+
+def _ask(call: Call) -> dict[str, Any]:
+    found = {volume: taking.record(volume, call.config) for volume in _volumes(call.request)}
+    return {"records": {volume: records.told(record) if record else None for volume, record in found.items()}}
+
+
+def _look(call: Call) -> dict[str, Any]:
+    return taking.look(_volume(call.request["volume"]), call.config)
+
+
+def _room(call: Call) -> dict[str, Any]:
+    parent = call.request["parent"]
+    if parent not in call.config.live:
+        raise BadInput(
+            f"{contract.shown(str(parent))} is not in this node's /etc/zfsext.conf: make both nodes' the same"
+        )
+    place = standby(parent)
+    found = zfs.read([place], ["available"])
+    if place not in found:
+        raise BadInput(f"{place} does not exist: {places.how_to_make(place)}")
+    return {"free": found[place].number("available")}
+
+
+def _receive(call: Call) -> dict[str, Any]:
+    short = call.request["snapshot"]
+    if not isinstance(short, str) or not short or set(short) & set("/@#%\n\t") or not short.isprintable():
+        raise BadInput(f"{contract.shown(str(short))} is no snapshot's name")
+    compression = call.request["compression"]
+    offer = Offer(
+        call.source,
+        str(call.request["parent"]),
+        short,
+        records.generation(call.request["generation"]),
+        records.generation(call.request["claim"]),
+        _facts(call.request["facts"]),
+        parameters.recordsize(str(call.request["recordsize"] >> 10) + "K"),
+        parameters.compression(compression),
+        full=call.request["full"] is True,
+    )
+    taking.receive(_volume(call.request["volume"]), offer, call.config, 0, lambda: call.say({"ready": True}))
+    return {}
+
+
+def _abort(call: Call) -> dict[str, Any]:
+    taking.abort(_volume(call.request["volume"]), call.config)
+    return {}
+
+
+def _round(call: Call) -> dict[str, Any]:
+    facts = {_volume(volume): _facts(of) for volume, of in call.request["facts"].items()}
+    which, generation = records.round_(call.request["round"]), records.generation(call.request["generation"])
+    taking.complete(facts, which, generation, int(call.request["taken"]), call.config)
+    return {}
+
+
+def _prepare(call: Call) -> dict[str, Any]:
+    floors = taking.prepare(_volumes(call.request), call.source, records.round_(call.request["final"]), call.config)
+    return {"floors": [str(floor) for floor in floors]}
+
+
+def _ticket(call: Call) -> dict[str, Any]:
+    knows = frozenset(records.node(name) for name in call.request["knows"])
+    number, final = records.generation(call.request["number"]), records.round_(call.request["final"])
+    taking.ticket(_volumes(call.request), call.source, number, final, knows, call.config)
+    return {}
+
+
+def _revoke(call: Call) -> dict[str, Any]:
+    number, before = records.generation(call.request["number"]), records.generation(call.request["before"])
+    taking.give_back(_volumes(call.request), call.source, number, before, call.config)
+    return {}
+
+
+def _pull(call: Call) -> dict[str, Any]:
+    with peer.peers() as peers:
+        volumes = groups.of(_volume(call.request["volume"]), call.config)
+        handover.give(
+            volumes, call.source, call.config, peers, lambda told: call.say({"progress": list(told)}), asked=True
+        )
+    return {}
+
+
+def _reclaim(call: Call) -> dict[str, Any]:
+    with peer.peers() as peers:
+        handover.take_back(groups.of(_volume(call.request["volume"]), call.config), call.config, peers)
+    return {}
+
+
+def _word(call: Call) -> dict[str, Any]:
+    volumes = _volumes(call.request)
+    with groups.locked(volumes, "word", groups.BRIEF):
+        marks.set_word(marks.Word(call.source, volumes))
+    return {}
+
+
+def _replicate(call: Call) -> dict[str, Any]:
+    target = records.node(call.request["to"])
+    with peer.peers() as peers:
+        volumes = groups.of(_volume(call.request["volume"]), call.config)
+        sent = replication.replicate(
+            volumes,
+            target,
+            call.config,
+            peers,
+            lambda told: call.say({"progress": list(told)}),
+            int(call.request["bandwidth"]),
+        )
+    return {"sent": sent}
+
+
+def _floor(call: Call) -> dict[str, Any]:
+    taking.raise_floor(_volumes(call.request), records.generation(call.request["floor"]), call.config)
+    return {}
+
+
+def _forget(call: Call) -> dict[str, Any]:
+    identity = call.request["id"]
+    taking.forget(_volume(call.request["volume"]), identity if isinstance(identity, str) else None, call.config)
+    return {}
+
+
+def _remove(call: Call) -> dict[str, Any]:
+    volume = _volume(call.request["volume"])
+    with VolumeLock(volume, f"remove for {call.source}") as lock, peer.peers() as peers:
+        forgetting.remove(volume, call.config, peers, call.source)
+        lock.forget()
+    return {}
+
+
+def _offline(_: Call) -> dict[str, Any]:
+    word = promotion.own_word()
+    return {"offline": sorted(word.offline), "serial": word.serial}
+
+
+def _claims(call: Call) -> dict[str, Any]:
+    found = returning.claims(call.config)
+    return {"records": {volume: records.told(record) for volume, record in found.items()}}
+
+
+def _yield(call: Call) -> dict[str, Any]:
+    number = records.generation(call.request["generation"])
+    return {"aside": returning.give_way(_volume(call.request["volume"]), number, call.config)}
+
+
+OPS: dict[str, Callable[[Call], dict[str, Any]]] = {
+    "ask": _ask,
+    "look": _look,
+    "room": _room,
+    "receive": _receive,
+    "abort": _abort,
+    "round": _round,
+    "prepare": _prepare,
+    "ticket": _ticket,
+    "revoke": _revoke,
+    "pull": _pull,
+    "reclaim": _reclaim,
+    "word": _word,
+    "replicate": _replicate,
+    "floor": _floor,
+    "forget": _forget,
+    "remove": _remove,
+    "offline": _offline,
+    "claims": _claims,
+    "yield": _yield,
+}

@@ -1,0 +1,166 @@
+"""What this node has of a disk: one copy with its record, in the place that the record's state says."""
+
+import time
+from typing import Any
+
+from zfsext import attachment, holders, loopdev, marks, mounts, nodes, places, properties, records, reservation, zfs
+from zfsext.config import Config
+from zfsext.errors import NoSpace, NotHere, Refused
+from zfsext.ownership import OWNER, Record
+from zfsext.places import Copy
+
+
+class Local:
+    """A copy of a volume on this node, and its record."""
+
+    __slots__ = ("copy", "record", "volume")
+
+    def __init__(self, volume: str, copy: Copy, record: Record) -> None:
+        self.volume = volume
+        self.copy = copy
+        self.record = record
+
+    @property
+    def name(self) -> str:
+        """The dataset's name."""
+        return self.copy.name
+
+    @property
+    def pool(self) -> str:
+        """The pool that the dataset is in."""
+        return self.name.partition("/")[0]
+
+    @property
+    def identity(self) -> str | None:
+        """The disk's incarnation; None for one that an earlier version made, until it is sent for the first time."""
+        return self.copy.dataset.local(properties.ID)
+
+    def changes(self, **fields: Any) -> dict[str, str | None]:
+        """Return the properties that change these fields of the record."""
+        return records.changes(self.record._replace(**fields), self.copy.dataset["guid"])
+
+
+def find(volume: str, config: Config) -> Local | None:
+    """Return what this node has of the volume; None if there is no copy that could be a disk.
+
+    Raises Refused if there are several, or one that cannot be read, and what ZFS or its pool raise: only ZFS's word
+    for it makes a disk that is not here.
+    """
+    return among(volume, places.find(volume, config).copies)
+
+
+def among(volume: str, copies: list[Copy]) -> Local | None:
+    """Return the one of the copies that is, or can be, the disk."""
+    found = []
+    for copy in copies:
+        record = records.of(copy.dataset) if copy.name != places.new_name(copy.parent, volume) else None
+        if record is not None:
+            found.append(Local(volume, copy, record))
+    if len(found) > 1:
+        raise Refused(
+            f"disk {volume} is more than once on this node: {', '.join(each.name for each in found)}. Only one "
+            "can be the VM's: find out which by looking into them, and 'zfs rename' the other out of the parent"
+        )
+    return found[0] if found else None
+
+
+def require(volume: str, config: Config) -> Local:
+    """Return what this node has of the volume. Raises NotHere if that is nothing."""
+    found = find(volume, config)
+    if found is None:
+        raise NotHere(f"disk {volume} is not on this node")
+    return found
+
+
+def settle(local: Local, config: Config) -> Local:
+    """Move the dataset to where its state says, if something was killed before it could; under the volume's lock."""
+    parent, volume = local.copy.parent, local.volume
+    live = local.record.state == OWNER
+    wanted = places.live_name(parent, volume) if live else places.standby_name(parent, volume)
+    if local.name == wanted:
+        return local
+    attachment.detach(volume, config)
+    attachment.unmounted(local.name)
+    directory = local.copy.mountpoint
+    zfs.rename(local.name, wanted)
+    if directory.startswith("/"):
+        mounts.remove_directory(directory)
+    return require(volume, config)
+
+
+def apply_reservation(local: Local) -> None:
+    """Set aside what a thick disk has a right to, on the node that it now lives on. Raises NoSpace."""
+    wanted = _reservation(local)
+    for name, value in wanted.items():
+        if local.copy.dataset.number("refreservation") < wanted["refreservation"]:
+            zfs.set_property(local.name, name, str(value))
+
+
+def require_room(local: Local) -> None:
+    """Raise NoSpace if this node could not set aside what the disk has a right to."""
+    wanted = _reservation(local)
+    if not wanted:
+        return
+    parent = local.copy.parent
+    facts = zfs.read([parent, local.name], ["available", "referenced"])
+    free = facts[parent].number("available") + facts[local.name].number("referenced")
+    if wanted["reservation"] > free:
+        raise NoSpace(
+            f"disk {local.volume} is thick and has a right to {wanted['reservation'] >> 20} MiB, and {parent} has "
+            f"{free >> 20} MiB: make room, 'zfs list -o space' shows what takes it"
+        )
+
+
+def drop_reservation(local: Local) -> None:
+    """Give back what a thick disk has set aside, on a node that it no longer lives on."""
+    if local.copy.dataset.number("refreservation"):
+        for name in ("refquota", "refreservation", "reservation"):
+            zfs.set_property(local.name, name, "none")
+
+
+def _reservation(local: Local) -> dict[str, int]:
+    size = local.copy.dataset.local(properties.SIZE)
+    if local.copy.dataset.local(properties.RESERVATION) != "thick" or not size:
+        return {}
+    return reservation.properties(int(size), local.copy.dataset.number("recordsize"))
+
+
+def stands(local: Local) -> bool:
+    """Tell whether a loop device is on the copy's image."""
+    return any(loopdev.within(mount.device) for mount in mounts.of([local.name]))
+
+
+def used(local: Local) -> bool:
+    """Tell whether somebody has the disk: its device is open, or Ganeti opened it just now and QEMU is on its way."""
+    if marks.opened(local.volume):
+        return True
+    return any(
+        holders.of_device(loop.path) for mount in mounts.of([local.name]) for loop in loopdev.within(mount.device)
+    )
+
+
+def set_aside(local: Local, config: Config) -> str:
+    """Put a copy out of the way, because another node has had the disk since, and return its new name.
+
+    Nothing of it is destroyed. Raises Busy if somebody uses it.
+    """
+    attachment.detach(local.volume, config)
+    attachment.unmounted(local.name)
+    directory = local.copy.mountpoint
+    name = places.aside_name(local.copy.parent, local.volume, str(local.record.generation))
+    if zfs.read([name], ["type"]):  # the same generation was set aside before
+        name = f"{name}-{int(time.time())}"
+    zfs.change(local.name, {properties.STATE: ASIDE})
+    zfs.rename(local.name, name)
+    if directory.startswith("/"):
+        mounts.remove_directory(directory)
+    marks.forget(local.volume)
+    return name
+
+
+ASIDE = "aside"
+
+
+def me() -> str:
+    """Return this node's name; empty in no cluster."""
+    return nodes.this_node() if nodes.peers() else ""

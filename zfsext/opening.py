@@ -1,0 +1,216 @@
+"""Attach and open: what makes a disk usable on this node, from wherever it is.
+
+Attach never moves a disk: Ganeti attaches to look, too (gnt-cluster verify, gnt-instance info). For a disk that is
+known and not here it says nothing and succeeds; Ganeti then opens, and attaches again. Open is the one call that means
+that the VM is about to write: it fetches the disk, takes it back, or promotes its copy. Nothing is asked of other nodes
+for a disk that was never sent to one.
+"""
+
+import os
+
+from zfsext import asking, attachment, cluster, groups, handover, local, marks, nodes, places, promotion, usable
+from zfsext.config import Config
+from zfsext.errors import NotHere, Refused, Speechless, ZfsextError
+from zfsext.local import Local
+from zfsext.ownership import OWNER, REPLICA, SEALED, TICKET, Currency, Record, best
+from zfsext.peer import Peers
+
+#: How many steps open takes at the most: each brings the disk nearer, unless other nodes move it at the same time.
+STEPS = 6
+#: How long another node may take to give a disk away, in seconds, and be silent meanwhile.
+GIVING = 580
+
+
+def attach(volume: str, config: Config, peers: Peers) -> str:
+    """Return the disk's block device; an empty text for a disk that is known and not here.
+
+    Raises NotHere for one that nobody has, Refused for one that is old, or cannot be shown not to be.
+    """
+    if places.is_export(volume):
+        with groups.locked([volume], "attach"):
+            return attachment.attach(volume, config)
+    with groups.locked([volume], "attach"):
+        here = local.find(volume, config)
+        if here is not None and here.record.state == OWNER:
+            here = local.settle(here, config)
+            if not asking.who_may_know(here) or local.stands(here):
+                return attachment.attach(volume, config)
+    if here is None:
+        _require_known(volume, config, peers)
+        return ""
+    if here.record.state != OWNER:
+        return ""
+    verdict, answers = asking.judged(here, peers)
+    if verdict is Currency.SUPERSEDED:
+        _set_aside(here, config)
+        return ""
+    if verdict not in (Currency.OK, Currency.OFFLINE):
+        raise asking.refused(here, verdict, answers)
+    with groups.locked([volume], "attach"):
+        again = local.require(volume, config)
+        if again.record != here.record:
+            raise Refused(f"disk {volume} changed its owner just now: try again")
+        return attachment.attach(volume, config)
+
+
+def open_(volume: str, config: Config, peers: Peers) -> None:
+    """Make the disk this node's own, with the VM's other disks, and set its device up.
+
+    Raises Refused with what to do where that could open an old copy, or open the disk on two nodes.
+    """
+    if places.is_export(volume):
+        with groups.locked([volume], "open"):
+            attachment.attach(volume, config)
+        return
+    for _ in range(STEPS):
+        with groups.locked([volume], "open"):
+            here = local.find(volume, config)
+            if here is not None:
+                here = local.settle(here, config)
+                simple = not asking.who_may_know(here) or local.stands(here)
+                if here.record.state == OWNER and simple:
+                    _go_live(here, config)
+                    return
+        if here is None or here.record.state == REPLICA:
+            _seek(volume, here, config, peers)
+        elif here.record.state == SEALED:
+            _reclaim(here, config, peers)
+        elif _usable(here, config, peers):
+            with groups.locked([volume], "open"):
+                again = local.require(volume, config)
+                if again.record == here.record:
+                    _go_live(again, config)
+                    return
+    raise Refused(f"disk {volume} does not come to rest: other nodes move it at the same time. Try again")
+
+
+def _go_live(here: Local, config: Config) -> None:
+    local.apply_reservation(here)
+    attachment.attach(here.volume, config)
+    marks.forget(here.volume, marks.WORD, marks.GIVEN)
+    marks.set_opened(here.volume)
+
+
+def _usable(here: Local, config: Config, peers: Peers) -> bool:
+    """Judge an owner's copy, or consume a ticket; return True for an owner's that may be opened now."""
+    verdict, answers = asking.judged(here, peers)
+    if verdict is Currency.SUPERSEDED:
+        _set_aside(here, config)
+        return False
+    if verdict is Currency.OFFLINE:
+        _promote(here, config, peers)
+        return False
+    if verdict is not Currency.OK:
+        raise asking.refused(here, verdict, answers)
+    if here.record.state == OWNER:
+        return True
+    consume(here, config)
+    return False
+
+
+def consume(here: Local, config: Config) -> None:
+    """Make what this node has a ticket for its own: all disks that came from the same node, in one transaction."""
+    volumes = groups.of(here.volume, config)
+    with groups.locked(volumes, "open"):
+        group = [
+            each
+            for volume in volumes
+            if (each := local.find(volume, config)) is not None
+            and each.record.state == TICKET
+            and each.record.peer == here.record.peer
+        ]
+        if group:
+            groups.change(group, state=OWNER, peer="", final=None)
+            groups.refresh(group, config)
+
+
+def _set_aside(here: Local, config: Config) -> None:
+    with groups.locked([here.volume], "set aside"):
+        again = local.require(here.volume, config)
+        if again.record == here.record:
+            name = local.set_aside(again, config)
+            _say(
+                f"another node has had disk {here.volume} since: what was here is {name} now, and nothing of it is lost"
+            )
+
+
+def _reclaim(here: Local, config: Config, peers: Peers) -> None:
+    """Take a sealed disk back from the node that it was sealed for, or find out who has it."""
+    try:
+        if handover.take_back(groups.of(here.volume, config), config, peers):
+            return
+    except Speechless as error:
+        if here.record.peer not in asking.offline():
+            raise Refused(
+                f"disk {here.volume} was given to {here.record.peer}, which does not answer and may have it: {error}. "
+                "When it is back this works; if it is dead, make sure that it is, and 'gnt-node modify -O yes NODE'"
+            ) from error
+    _seek(here.volume, here, config, peers)
+
+
+def _seek(volume: str, here: Local | None, config: Config, peers: Peers) -> None:
+    """Find the node that has the disk, and have it given to this one; or promote this one's copy."""
+    others = list(nodes.peers())
+    if not others:
+        raise _unknown(volume, here)
+    answers = asking.ask([volume], others, peers)
+    told = answers.of(volume)
+    holder = best(here.record if here else None, told)
+    if holder is not None and (record := told[holder]) is not None:
+        _fetch(volume, holder, record, peers)
+        return
+    silent = {node: why for node, why in answers.silent.items() if node not in asking.offline()}
+    if silent:
+        raise Refused(
+            f"disk {volume} is not live on this node, and who may have it does not answer "
+            f"({'; '.join(silent.values())}). When that node is back this works; if it is dead, make sure that it is, and "
+            "'gnt-node modify -O yes NODE'"
+        )
+    if here is None or not answers.silent:
+        raise _unknown(volume, here)
+    _promote(here, config, peers)
+
+
+def _unknown(volume: str, here: Local | None) -> ZfsextError:
+    if here is None:
+        return NotHere(f"disk {volume} is on no node of this cluster that answers")
+    return Refused(
+        f"{here.name} is a copy, and all nodes answer that they do not have the disk itself: look on each for what was "
+        "set aside ('zfsext health') before you do anything"
+    )
+
+
+def _fetch(volume: str, holder: str, record: Record, peers: Peers) -> None:
+    _say(f"fetching disk {volume} from {holder}")
+    line = peers.line(holder)
+    if record.state == SEALED and record.peer != local.me():
+        line.call("reclaim", seconds=GIVING, volume=volume)
+    line.follow("pull", lambda _: None, GIVING, volume=volume)
+
+
+def _promote(here: Local, config: Config, peers: Peers) -> None:
+    volumes = groups.of(here.volume, config)
+    group = [each for volume in volumes if (each := local.find(volume, config)) is not None]
+    if len(group) != len(volumes):
+        raise Refused(f"this node does not have all the disks of the VM ({', '.join(volumes)}), so none is promoted")
+    for words in promotion.promote(group, config, peers):
+        _say(words)
+
+
+def _require_known(volume: str, config: Config, peers: Peers) -> None:
+    """Raise NotHere for a volume that nobody has, Refused where that is not certain."""
+    found = places.find(volume, config)
+    if found.copies:
+        raise Refused(usable.not_usable(volume, found.copies))
+    if cluster.knows(volume) is False or not nodes.peers():
+        raise NotHere(f"disk {volume} is not on this node")
+    answers = asking.ask([volume], nodes.peers(), peers)
+    if any(answers.of(volume).values()):
+        return
+    if answers.silent:
+        raise Refused(f"disk {volume} is not on this node, and {'; '.join(answers.silent.values())}")
+    raise NotHere(f"disk {volume} is on no node of this cluster")
+
+
+def _say(words: str) -> None:
+    os.write(2, f"zfsext: {words}\n".encode(errors="backslashreplace"))

@@ -1,0 +1,161 @@
+"""A copy becomes the disk though nobody gave it away: its owner is dead, and the administrator has said so.
+
+Ganeti's mark `offline` is that word, and it is asked for at the master, whose configuration is the truth. Everybody who
+answers is asked first: a mark is no proof that nobody uses the disk.
+"""
+
+import os
+import secrets
+import time
+from collections.abc import Collection, Sequence
+from typing import NamedTuple
+
+from zfsext import asking, cluster, groups, local, marks, nodes, places, properties, records, streams, zfs
+from zfsext.asking import Answers
+from zfsext.config import Config
+from zfsext.errors import Refused, Speechless, ZfsextError
+from zfsext.local import Local
+from zfsext.ownership import NONCE_BITS, OWNER, REPLICA, Generation, Record, better_replica, claimed, promoted
+from zfsext.peer import Peers
+
+
+class Word(NamedTuple):
+    """What the master says: which nodes are marked offline, and its configuration's serial number."""
+
+    offline: frozenset[str]
+    serial: int
+
+
+def masters_word(peers: Peers) -> Word:
+    """Ask the master. Raises Speechless if it does not answer: what this node was told earlier is no proof."""
+    master = nodes.master()
+    if master == local.me():
+        return own_word()
+    answer = peers.line(master).call("offline")
+    return Word(frozenset(records.node(name) for name in answer["offline"]), int(answer["serial"]))
+
+
+def own_word() -> Word:
+    """Return what this node, the master, says. Raises Refused if it is not the master."""
+    if nodes.master() != local.me():
+        raise Refused(f"{local.me()} is not the master")
+    return Word(cluster.offline(), cluster.serial())
+
+
+def promote(group: list[Local], config: Config, peers: Peers) -> list[str]:
+    """Make this node's copies of a VM's disks the disks, as they were at the last round that is complete.
+
+    Returns what is to be said of it. Raises Refused where somebody who answers has a better claim or copy, or somebody
+    who does not answer is not marked offline.
+    """
+    volumes = [each.volume for each in group]
+    others = list(nodes.peers())
+    word = masters_word(peers)
+    answers = asking.ask(volumes, others, peers)
+    with groups.locked(volumes, "promotion"):
+        group = groups.require(volumes, config)
+        for each in group:
+            _require_nobody_better(each, answers, word.offline)
+        _require_majority(others, answers)
+        said = [_back_to_round(each) for each in group if each.record.state == REPLICA]
+        group = groups.refresh(group, config)
+        over = frozenset(answers.silent)
+        number = _number(group, answers, word.serial)
+        now = str(int(time.time()))
+        zfs.change_all(
+            {
+                each.name: {
+                    **each.changes(
+                        state=OWNER,
+                        generation=number,
+                        floor=max(each.record.floor, number),
+                        issued=None,
+                        peer="",
+                        final=None,
+                        over=over,
+                        knows=(each.record.knows | over | ({each.record.peer} if each.record.peer else set()))
+                        - {local.me()},
+                    ),
+                    properties.PROMOTED: now,
+                }
+                for each in group
+            }
+        )
+        for each in group:
+            marks.set_overridden(each.volume, over)
+        groups.refresh(group, config)
+    for node in answers.records:  # who took part knows from now on that the older epoch is over
+        try:
+            peers.line(node).call("floor", volumes=volumes, floor=str(number))
+        except ZfsextError as error:
+            os.write(2, f"zfsext: {node} was not told of the promotion: {error}\n".encode(errors="replace"))
+    return said
+
+
+def _require_nobody_better(here: Local, answers: Answers, offline: Collection[str]) -> None:
+    alive = [f"{node} ({why})" for node, why in answers.silent.items() if node not in offline]
+    if alive:
+        raise Refused(
+            f"disk {here.volume} is not taken from a node that is silent and not marked offline: {', '.join(alive)}. "
+            "When it is back this works; if it is dead, make sure that it is, and 'gnt-node modify -O yes NODE'"
+        )
+    told = answers.of(here.volume)
+    rival = claimed(here.record, told)
+    if rival is not None:
+        raise Refused(f"{rival} answers, and has disk {here.volume}: it is fetched from there, and not promoted here")
+    better = better_replica(here.record, told)
+    if better is not None:
+        raise Refused(f"{better} has a newer copy of disk {here.volume}: 'gnt-instance failover -n {better} INSTANCE'")
+    users = [node for node, record in told.items() if record is not None and record.used]
+    if users:
+        raise Refused(f"disk {here.volume} is in use on {', '.join(users)}, offline or not: end its use there first")
+
+
+def _require_majority(others: Sequence[str], answers: Answers) -> None:
+    if len(others) > 1 and 2 * (len(answers.records) + 1) <= len(others) + 1:
+        raise Refused(
+            f"only {len(answers.records)} of {len(others)} other nodes answer ({'; '.join(answers.silent.values())}): "
+            "no majority of the cluster's nodes, so nothing is promoted here"
+        )
+
+
+def _number(group: Sequence[Local], answers: Answers, serial: int) -> Generation:
+    seen: list[Record] = [each.record for each in group]
+    for each in group:
+        seen += [record for record in answers.of(each.volume).values() if record is not None]
+    return promoted(seen, serial, secrets.randbits(NONCE_BITS))
+
+
+def _back_to_round(here: Local) -> str:
+    """See to it that the copy is as it was at its last complete round, destroying nothing; return its age in words."""
+    which = here.record.round
+    if which is None:
+        raise Refused(f"the copy of {here.volume} on this node was never complete, so it cannot become the disk")
+    if here.copy.dataset["receive_resume_token"] not in ("-", ""):
+        streams.abort(here.name)
+    name = records.snapshot("", which)
+    written = zfs.read([here.name], [f"written{name}"])[here.name][f"written{name}"]
+    if written == "-":
+        raise Speechless(f"{here.name} has lost its last round {name}, so what it holds is not known")
+    if written != "0":
+        _clone_over(here, f"{here.name}{name}")
+    rounded = here.copy.dataset.local(properties.ROUNDED) or ""
+    age = f"{(int(time.time()) - int(rounded)) // 60} minutes" if rounded.isdecimal() else "an unknown time"
+    return f"disk {here.volume} is as it was {age} ago, at its last round of replication ({name[1:]})"
+
+
+def _clone_over(here: Local, snapshot: str) -> None:
+    """Put a clone of the snapshot in the copy's place, and the copy, which is ahead of it, aside."""
+    aside = places.aside_name(here.copy.parent, here.volume, f"{here.record.generation}-ahead")
+    zfs.rename(here.name, aside)
+    short = snapshot.partition("@")[2]
+    native = properties.native(here.copy.dataset.number("recordsize"))
+    del native["readonly"]  # inherited, as of every copy
+    user = {
+        name: text
+        for name in (*properties.RECORD, *properties.FACTS, properties.ROUNDED)
+        if (text := here.copy.dataset.local(name)) is not None
+    }
+    zfs.clone(f"{aside}@{short}", here.name, native, user)
+    zfs.promote(here.name)
+    zfs.change(aside, {properties.STATE: local.ASIDE})

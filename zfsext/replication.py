@@ -1,0 +1,120 @@
+"""A round of replication: a VM's disks, as they are at one moment, brought to another node."""
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from zfsext import groups, local, properties, rounds, transfer, zfs
+from zfsext.config import Config
+from zfsext.errors import NoSpace, Refused
+from zfsext.local import Local
+from zfsext.ownership import OWNER, Round
+from zfsext.peer import Line, Peers
+from zfsext.transfer import Progress, There
+from zfsext.transfers import alone, taken_over
+
+
+def replicate(
+    volumes: Sequence[str],
+    node: str,
+    config: Config,
+    peers: Peers,
+    said: Callable[[Progress], None] | None = None,
+    bandwidth: int = 0,
+) -> int:
+    """Bring these disks, all of a VM's, to the node as they are now, and return the bytes that were sent.
+
+    What an earlier round left half done is resumed. Raises Refused if this node is not their owner, or the other does
+    not take them, Speechless if it does not answer, NoSpace if it has no room.
+    """
+    with ExitStack() as stack:
+        for volume in sorted(volumes):
+            stack.enter_context(alone(volume, f"replication to {node}"))
+        line = peers.line(node)
+        with groups.locked(volumes, f"replication to {node}"):
+            group = owned(volumes, config)
+            transfer.require_plain(group)
+            if any(each.identity is None for each in group):
+                require_identity(group)
+                group = owned(volumes, config)
+        there = [transfer.look(line, each) for each in group]
+        last = group[0].record.round
+        if _complete(there, group, last) and rounds.idle(group, last) and last is not None:
+            _tell(line, group, last)
+            return 0
+        require_room(line, group, there)
+        if any(node not in each.record.knows for each in group):  # before the first byte
+            with groups.locked(volumes, f"replication to {node}"):
+                group = owned(volumes, config)
+                groups.change(group, knows=frozenset().union(*(each.record.knows for each in group)) | {node})
+                group = owned(volumes, config)
+        which = rounds.take(group, there, node)
+        sender = transfer.Sender(line, local.me(), bandwidth, said)
+        for each, has in zip(group, there, strict=True):
+            sender.send(each, which, each.record.generation, has)
+        with groups.locked(volumes, f"replication to {node}"):
+            again = owned(volumes, config)
+            if any(now.record.generation != then.record.generation for now, then in zip(again, group, strict=True)):
+                raise Refused("the VM moved while it was replicated")
+            _tell(line, again, which)
+            groups.change(again, round=which)
+        rounds.keep(group, which, node)
+        return sender.sent
+
+
+def owned(volumes: Sequence[str], config: Config) -> list[Local]:
+    """Return the disks, of which this node must be the owner. Raises Refused if it is not; under their locks."""
+    group = groups.require(volumes, config)
+    for each in group:
+        if each.record.state != OWNER:
+            raise Refused(f"{each.name} is {each.record.state} on this node, and only a disk's owner replicates it")
+    return group
+
+
+def require_identity(group: Sequence[Local]) -> None:
+    """Give disks that an earlier version made what a disk has that travels."""
+    for each in group:
+        if each.identity is None:
+            thick = each.copy.dataset.number("refreservation") > 0
+            new = {properties.ID: uuid.uuid4().hex, properties.RESERVATION: "thick" if thick else "thin"}
+            zfs.change_all({each.name: {**each.changes(), **new}})
+
+
+def _complete(there: Sequence[There], group: Sequence[Local], last: Round | None) -> bool:
+    return all(
+        has.record is not None
+        and has.record.round == last
+        and has.record.generation == here.record.generation
+        and not has.token
+        for has, here in zip(there, group, strict=True)
+    )
+
+
+def _tell(line: Line, group: Sequence[Local], which: Round) -> None:
+    facts = {each.volume: transfer.facts(each) for each in group}
+    generation = str(group[0].record.generation)
+    line.call("round", facts=facts, round=str(which), generation=generation, taken=int(time.time()))
+
+
+def require_room(line: Line, group: Sequence[Local], there: Sequence[There]) -> None:
+    """Raise NoSpace if what is not there yet is more than the other node has room for."""
+    new = [here for here, has in zip(group, there, strict=True) if has.record is None or not has.snapshots]
+    needed = sum(each.copy.dataset.number("referenced") for each in new)
+    if not new:
+        return
+    free = int(line.call("room", parent=group[0].copy.parent)["free"])
+    if needed > free:
+        raise NoSpace(
+            f"{line.name} has {free >> 20} MiB free in {group[0].copy.parent}, and a first copy takes "
+            f"{needed >> 20} MiB: make room there, 'zfs list -o space' shows what takes it"
+        )
+
+
+@contextmanager
+def ended(volumes: Sequence[str]) -> Iterator[None]:
+    """End what replicates these disks just now: the VM's move goes before."""
+    with ExitStack() as stack:
+        for volume in sorted(volumes):
+            stack.enter_context(taken_over(volume, "hand-over"))
+        yield

@@ -1,0 +1,57 @@
+"""Rounds: one snapshot of all disks of a VM, and what of the earlier ones is still needed."""
+
+from collections.abc import Sequence
+
+from zfsext import records, removal, taking, zfs
+from zfsext.local import Local
+from zfsext.ownership import Round
+from zfsext.transfer import There
+
+
+def tag(node: str) -> str:
+    """Return the tag of the holds on what the next increment to the node begins with."""
+    return f"{removal.TAG}:{node}"
+
+
+def take(group: Sequence[Local], there: Sequence[There], node: str) -> Round:
+    """Take a snapshot of all disks of a VM, in one transaction, held for the node; return its round."""
+    which = _next(group, there)
+    names = {each.volume: records.snapshot(each.name, which) for each in group}
+    zfs.take_snapshots(list(names.values()))
+    zfs.hold(dict.fromkeys(names.values(), tag(node)))
+    return which
+
+
+def _next(group: Sequence[Local], there: Sequence[There]) -> Round:
+    """Return a round of this generation that no snapshot has, here or there."""
+    generation = max(each.record.generation for each in group)
+    here = [each.short for of in group for each in zfs.snapshots(of.name)]
+    elsewhere = [short for each in there for short in each.snapshots.values()]
+    taken = [records.of_snapshot(short) for short in (*here, *elsewhere)]
+    counts = [each.number for each in taken if each is not None and each.generation == generation]
+    return Round(generation, max(counts, default=0) + 1)
+
+
+def idle(group: Sequence[Local], which: Round | None) -> bool:
+    """Tell whether nothing was written to any of the disks, and nobody took a snapshot, since the round."""
+    if which is None:
+        return False
+    for each in group:
+        name = records.snapshot("", which)
+        if zfs.read([each.name], [f"written{name}"])[each.name][f"written{name}"] != "0":
+            return False
+        if zfs.snapshots(each.name)[-1].name != f"{each.name}{name}":
+            return False
+    return True
+
+
+def keep(group: Sequence[Local], which: Round, node: str) -> None:
+    """Note that the node has the round: only that is still held for it, and marked for when somebody destroys it."""
+    marked = {f"{each.name}#{records.PREFIX}{which}": records.snapshot(each.name, which) for each in group}
+    zfs.bookmark(marked)
+    for each in group:
+        taking.prune(each, which, tag(node))
+        old = [mark for mark in zfs.bookmarks(each.name) if mark.name not in marked]
+        ours = [mark for mark in old if records.of_snapshot(mark.name.partition("#")[2]) is not None]
+        needed = {snapshot.guid for snapshot in zfs.snapshots(each.name)}
+        zfs.destroy_bookmarks([mark.name for mark in ours if mark.guid not in needed])

@@ -1,0 +1,108 @@
+"""Before a VM moves: its disks come to the target round by round while it runs, until little is left to send."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from zfsext import asking, groups, local, nodes
+from zfsext.config import Config
+from zfsext.errors import Refused
+from zfsext.ownership import OWNER, REPLICA, SEALED, TICKET, Record, best
+from zfsext.peer import Line, Peers, peers
+from zfsext.transfer import Progress
+
+#: What is left for the downtime: a round that sent no more is the last before the VM stops. Bytes.
+SMALL = 16 << 20
+#: How many rounds there are at the most, each of what was written during the one before.
+ROUNDS = 6
+#: How long a hook sends, in seconds, before it says that this is a matter for `zfsext move`.
+HOOK_SECONDS = 660
+#: How long a node may be silent while it sends, in seconds.
+STILL = 300
+
+
+def seed(volumes: Sequence[str], instance: str, config: Config) -> str:
+    """Bring the disks here, and leave word with their owner that they are about to go here.
+
+    Raises Refused with what to do if the move cannot work, or takes longer than a hook may.
+    """
+    deadline = time.monotonic() + HOOK_SECONDS
+
+    def said(_: Progress) -> None:
+        if time.monotonic() > deadline:
+            raise Refused(
+                f"its first copy takes longer than a hook may: 'zfsext move {instance} {local.me()}' on the master "
+                "brings it, with progress, and can be interrupted; what came until now is kept"
+            )
+
+    if not nodes.is_candidate():
+        raise Refused(f"{local.me()} is no master candidate, and Ganeti lets no other node reach the owner of a disk")
+    with peers() as others:
+        here = [local.find(volume, config) for volume in volumes]
+        if all(each is not None and each.record.state in (OWNER, TICKET) for each in here):
+            return ""
+        answers = asking.ask(volumes, nodes.peers(), others)
+        holders = {best(None, answers.of(volume)) for volume in volumes}
+        holder = next(iter(holders)) if len(holders) == 1 else None
+        if holder is None:
+            _require_promotable(volumes, config, answers)
+            return ""
+        line = others.line(holder)
+        if any(_is(answers.of(volume)[holder], SEALED) for volume in volumes):
+            line.call("reclaim", seconds=STILL, volume=volumes[0])
+        rounds(line, volumes[0], local.me(), said)
+        line.call("word", volumes=sorted(volumes))
+    return ""
+
+
+def rounds(line: Line, volume: str, target: str, said: Callable[[Progress], None], bandwidth: int = 0) -> int:
+    """Have the owner replicate the VM's disks to the target until what a round sends is small, or does not shrink.
+
+    Returns the bytes that the last round sent.
+    """
+    before = 0
+    sent = 0
+    for number in range(ROUNDS):
+        answer = line.follow(
+            "replicate",
+            lambda told: said(Progress(str(told[0]), int(told[1]), int(told[2]))),
+            STILL,
+            volume=volume,
+            to=target,
+            bandwidth=bandwidth,
+        )
+        sent = int(answer["sent"])
+        if sent <= SMALL or (number and sent >= before):
+            break
+        before = sent
+    return sent
+
+
+def _is(record: Record | None, state: str) -> bool:
+    return record is not None and record.state == state
+
+
+def _require_promotable(volumes: Sequence[str], config: Config, answers: asking.Answers) -> None:
+    """Raise Refused unless the owner is marked offline, and each disk has a complete round here."""
+    alive = {node: why for node, why in answers.silent.items() if node not in asking.offline()}
+    if alive:
+        raise Refused(f"who has the disks does not answer, and is not marked offline: {'; '.join(alive.values())}")
+    for volume in volumes:
+        here = local.find(volume, config)
+        if here is None or here.record.state not in (REPLICA, SEALED):
+            raise Refused(f"disk {volume} has no copy on {local.me()}, and its owner does not answer")
+        if here.record.state == REPLICA and here.record.round is None:
+            raise Refused(f"the copy of {volume} on {local.me()} was never complete")
+
+
+def found(volume: str, config: Config, others: Peers) -> str:
+    """Return the node that has the disk, this one or another. Raises Refused if nobody who answers has it."""
+    group = groups.of(volume, config)
+    here = local.find(volume, config)
+    if here is not None and here.record.state == OWNER:
+        return local.me()
+    answers = asking.ask(group, nodes.peers(), others)
+    holder = best(None, answers.of(volume))
+    if holder is None:
+        silent = "; ".join(answers.silent.values())
+        raise Refused(f"no node that answers has disk {volume}{': ' + silent if silent else ''}")
+    return holder

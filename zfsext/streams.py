@@ -1,0 +1,123 @@
+"""Replication streams: out of a snapshot, into a dataset. They carry data alone, no properties.
+
+The flags are always the same: a stream with large blocks is not continued by one without (1041 on both releases), and
+data that is compressed on disk travels so. A receive can always be resumed, and is never forced: what somebody changed
+in a copy is not rolled back in silence.
+"""
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping
+
+from zfsext import guard, zfs
+from zfsext.errors import NotHere, SystemRefused
+
+FLAGS = ["large_blocks", "compress"]
+HEADER = 312  # bytes of a dmu_replay_record_t (include/sys/zfs_ioctl.h), which each stream begins with
+PARTIAL = "%recv"  # the hidden child that keeps what an interrupted increment has brought (module/zfs/dmu_recv.c)
+
+
+def size(snapshot: str, base: str | None) -> int:
+    """Return about how many bytes the stream from base (none: the whole) to the snapshot has."""
+    with zfs.lzc(f"the size of {snapshot}") as core:
+        return int(core.lzc_send_space(os.fsencode(snapshot), os.fsencode(base) if base else None, FLAGS))
+
+
+def send(snapshot: str, base: str | None, pipe: int) -> None:
+    """Write the stream of the snapshot, from base (a snapshot or a bookmark; none: the whole), to a pipe.
+
+    2.1 writes to pipes alone. Whoever reads decides when it ends: a pipe that nobody reads any more ends it too.
+    """
+    with zfs.lzc(f"sending {snapshot}") as core:
+        core.lzc_send(os.fsencode(snapshot), os.fsencode(base) if base else None, pipe, FLAGS)
+
+
+def rest(token: str) -> tuple[str, int]:
+    """Return the guid of the snapshot that an interrupted stream is of, and about how many bytes it still has.
+
+    The zfs command tells it: it finds the snapshots by the guids in the token. Raises NotHere if they are gone.
+    """
+    done = subprocess.run(
+        ["zfs", "send", "-nvP", "-t", token],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        env=zfs.ENVIRONMENT,
+        preexec_fn=guard.die_with_parent,
+        check=False,
+    )
+    _require(done.returncode, done.stderr)
+    said = done.stdout + done.stderr
+    guid, size = _GUID.search(said), _SIZE.search(said)
+    if guid is None:
+        raise SystemRefused(f"zfs send -nvP -t says what zfsext does not understand: {said[:200]!r}")
+    return str(int(guid[1], 16)), int(size[1]) if size else 0
+
+
+_GUID = re.compile(r"^\s*toguid = 0x([0-9a-f]+)$", re.MULTILINE)
+_SIZE = re.compile(r"^size\s+([0-9]+)$", re.MULTILINE)
+
+
+def _require(code: int, said: str) -> None:
+    if "no longer exists" in said or "does not exist" in said:
+        raise NotHere(said.strip())
+    if code:
+        raise SystemRefused(f"zfs send -t: {said.strip() or f'exit code {code}'}")
+
+
+def resume(token: str, pipe: int) -> None:
+    """Write the rest of an interrupted stream to a pipe, as the receiver's token says. Raises NotHere as rest does."""
+    done = subprocess.run(
+        ["zfs", "send", "-t", token],
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="surrogateescape",
+        env=zfs.ENVIRONMENT,
+        preexec_fn=guard.die_with_parent,
+        check=False,
+    )
+    _require(done.returncode, done.stderr)
+
+
+def receive(snapshot: str, pipe: int, native: Mapping[str, int], user: Mapping[str, str]) -> None:
+    """Read one stream, and no byte more, into the snapshot; a dataset that is made by it gets these properties.
+
+    They are local ones, and there from the beginning, also if the stream breaks off. What came until then is kept for
+    a resume.
+    """
+    from libzfs_core import receive_header
+
+    reader, writer = os.pipe()
+    try:
+        os.write(writer, _exactly(pipe, HEADER))
+        _, begin = receive_header(reader)
+    finally:
+        os.close(reader)
+        os.close(writer)
+    with zfs.lzc(f"receiving {snapshot}") as core:
+        core.lzc_receive_with_cmdprops(
+            os.fsencode(snapshot), pipe, begin, resumable=True, cmdprops=zfs.arguments(native, user)
+        )
+
+
+def abort(dataset: str) -> None:
+    """Throw away what an interrupted receive into an existing dataset keeps; nothing is no error."""
+    with zfs.lzc(f"giving up the partial receive of {dataset}") as core:
+        try:
+            core.lzc_destroy(os.fsencode(f"{dataset}/{PARTIAL}"))
+        except core.exceptions.FilesystemNotFound:
+            return
+
+
+def _exactly(pipe: int, count: int) -> bytes:
+    found = b""
+    while len(found) < count:
+        part = os.read(pipe, count - len(found))
+        if not part:
+            raise SystemRefused("the stream ended before it began")
+        found += part
+    return found

@@ -1,0 +1,181 @@
+"""One disk's data on its way to another node: what the stream begins with, and that it arrives."""
+
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from zfsext import properties, records, streams, zfs
+from zfsext.errors import NotHere, Refused, Speechless
+from zfsext.local import Local
+from zfsext.ownership import OWNER, TICKET, Generation, Record, Round
+from zfsext.peer import Line
+
+#: What other tools make for themselves alone. On another node simplesnap would take its own for a base that is not
+#: there, and no syncoid would ever prune those of another host (doc/moving-vms.md).
+PRIVATE = ("syncoid_", "__simplesnap_", "zrepl_last_", "zfsext-export")
+#: How often a transfer that broke off is looked at anew before it is given up.
+ATTEMPTS = 5
+
+
+class Progress(NamedTuple):
+    """How far a transfer is: of which volume, the bytes that have gone, and about how many there are in all."""
+
+    volume: str
+    done: int
+    total: int
+
+
+class There(NamedTuple):
+    """What the other node has of a disk: its record, its snapshots' names by their guids, and a token to resume by."""
+
+    record: Record | None
+    identity: str | None
+    snapshots: dict[str, str]
+    token: str
+
+
+def look(line: Line, here: Local) -> There:
+    """Ask what the other node has of the disk. Raises Refused if that is another disk of the same name."""
+    answer = line.call("look", volume=here.volume)
+    record = records.heard(answer["record"]) if answer["record"] else None
+    there = There(record, answer["id"], answer["snapshots"], answer["token"])
+    if record is not None and there.identity != here.identity:
+        raise Refused(
+            f"{line.name} has another disk of the name {here.volume} ({properties.ID} differs): look into it there, "
+            "and 'zfs rename' it out of the way"
+        )
+    return there
+
+
+class Sender:
+    """Sends disks to one node, as fast as is allowed, and tells how far it is."""
+
+    def __init__(
+        self, line: Line, source: str, bandwidth: int = 0, said: Callable[[Progress], None] | None = None
+    ) -> None:
+        self.line = line
+        self.source = source
+        self.bandwidth = bandwidth
+        self.said = said
+        self.sent = 0
+
+    def send(self, here: Local, until: Round, claim: Generation, there: There) -> None:
+        """See to it that the other node's copy has the snapshot of the round `until`, and all before it that travel.
+
+        claim is the generation in whose name it is done. Raises Refused where nothing fits together, and Speechless.
+        """
+        attempts = ATTEMPTS
+        while True:
+            try:
+                if there.token and not self._resume(here, there, claim):
+                    self.line.call("abort", volume=here.volume)
+                elif not there.token:
+                    self._steps(here, until, claim, there)
+                    return
+            except NotHere:
+                self.line.call("abort", volume=here.volume)
+            attempts -= 1
+            if not attempts:
+                raise Speechless(f"{here.volume} did not get to {self.line.name} in {ATTEMPTS} attempts")
+            there = look(self.line, here)
+
+    def _resume(self, here: Local, there: There, claim: Generation) -> bool:
+        """Send the rest of what broke off; return False if that cannot be, because its snapshot is another one now."""
+        guid, total = streams.rest(there.token)
+        short = next((each.short for each in zfs.snapshots(here.name) if each.guid == guid), None)
+        if short is None:
+            return False
+        self._stream(here, short, lambda pipe: streams.resume(there.token, pipe), claim, total, full=False)
+        return True
+
+    def _steps(self, here: Local, until: Round, claim: Generation, there: There) -> None:
+        last = records.snapshot(here.name, until)
+        for base, snapshot in plan(here, last, there):
+            total = streams.size(snapshot, base)
+            short = snapshot.partition("@")[2]
+
+            def write(pipe: int, snapshot: str = snapshot, base: str | None = base) -> None:
+                streams.send(snapshot, base, pipe)
+
+            self._stream(here, short, write, claim, total, full=base is None)
+
+    def _stream(
+        self, here: Local, short: str, write: Callable[[int], None], claim: Generation, total: int, *, full: bool
+    ) -> None:
+        done = 0
+        began = time.monotonic()
+
+        def passed(count: int) -> None:
+            nonlocal done
+            done += count
+            self.sent += count
+            if self.said is not None:
+                self.said(Progress(here.volume, done, max(total, done)))
+            if self.bandwidth:
+                time.sleep(max(0.0, done / self.bandwidth - (time.monotonic() - began)))
+
+        fields = {
+            "volume": here.volume,
+            "parent": here.copy.parent,
+            "snapshot": short,
+            "full": full,
+            "generation": str(here.record.generation),
+            "claim": str(claim),
+            "facts": facts(here),
+            "recordsize": here.copy.dataset.number("recordsize"),
+            "compression": here.copy.dataset.local("compression") or "",
+        }
+        self.line.stream("receive", write, passed, **fields)
+
+
+def facts(here: Local) -> dict[str, str]:
+    """Return what travels with the disk: the properties that say what it is."""
+    found = {name: here.copy.dataset.local(name) for name in properties.FACTS}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def plan(here: Local, last: str, there: There) -> list[tuple[str | None, str]]:
+    """Return the streams, each as its base (none: the whole) and its snapshot, that bring the other copy to `last`.
+
+    What it has in common with ours is told by guids. Raises Refused for a copy that is of our time and has nothing in
+    common: nothing is destroyed without being asked for.
+    """
+    snapshots = zfs.snapshots(here.name)
+    ours = [each for each in snapshots if not each.short.startswith(PRIVATE) or each.name == last]
+    end = next(index for index, each in enumerate(ours) if each.name == last)
+    ours = ours[: end + 1]
+    given_up = there.record is not None and there.record.state in (OWNER, TICKET)  # the other node sets it aside
+    theirs = {} if given_up else there.snapshots
+    common = max((index for index, each in enumerate(ours) if each.guid in theirs), default=None)
+    if common is not None:
+        names = [each.name for each in ours[common + 1 :] if _travels(each, last)]
+        return list(zip([ours[common].name, *names], names, strict=False))
+    common_marks = [each for each in zfs.bookmarks(here.name) if each.guid in theirs]
+    marked = max(common_marks, key=lambda each: each.txg, default=None)
+    if marked is not None:
+        names = [each.name for each in ours if each.txg > marked.txg and _travels(each, last)]
+        return list(zip([marked.name, *names], names, strict=False))
+    if theirs and there.record is not None and there.record.generation.epoch == here.record.generation.epoch:
+        raise Refused(
+            f"the copy of {here.volume} on the other node has no snapshot in common with the disk any more: 'zfsext "
+            "forget INSTANCE --on NODE' there, and replicate anew"
+        )
+    names = [each.name for each in ours if _travels(each, last)]
+    return list(zip([None, *names], names, strict=False))
+
+
+def _travels(snapshot: zfs.Snapshot, last: str) -> bool:
+    """Tell whether a snapshot goes along: everybody's do, and of ours the last, and what a third node's copy needs."""
+    if snapshot.name == last or records.of_snapshot(snapshot.short) is None:
+        return True
+    return snapshot.holds > 0
+
+
+def require_plain(group: list[Local]) -> None:
+    """Raise Refused for an encrypted disk: its stream would leave in the clear, or raw, which 2.1 corrupts."""
+    for here in group:
+        if here.copy.dataset["encryptionroot"] not in ("", "-"):
+            raise Refused(
+                f"{here.name} is encrypted, and zfsext does not send encrypted disks: ZFS 2.1 is known to corrupt them"
+                ". gnt-backup export and import take the VM to another node"
+            )

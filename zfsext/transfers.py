@@ -1,0 +1,57 @@
+"""The transfers of a disk that are under way on this node: one at a time, and a later one ends an earlier one.
+
+A round of replication takes hours for a large disk, and is worth less than the VM's move: whoever needs the disk now
+ends the process that sends or receives it, and what that has brought is kept for a resume.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from zfsext.errors import Busy
+from zfsext.lock import VolumeLock
+
+SUFFIX = ".transfer"
+#: How long a transfer may take to end once it was told to, in seconds: it may be in the middle of a transaction group.
+SECONDS = 20
+POLL = 0.1
+
+
+@contextmanager
+def taken_over(volume: str, what: str) -> Iterator[None]:
+    """Be the one transfer of the volume on this node, having ended the one before.
+
+    Raises Busy, naming the process, if that does not end.
+    """
+    lock = VolumeLock(volume + SUFFIX, what)
+    deadline = time.monotonic() + SECONDS
+    while not lock.try_work():
+        pid = lock.holder_pid()
+        if time.monotonic() >= deadline:
+            raise Busy(f"{lock.holder() or 'another transfer'} of {volume} does not end: try again")
+        if pid is not None and pid != os.getpid():
+            try:
+                os.kill(pid, signal.SIGTERM)
+            except ProcessLookupError:
+                continue
+        time.sleep(POLL)
+    try:
+        yield
+    finally:
+        lock.forget()
+        lock.release()
+
+
+@contextmanager
+def alone(volume: str, what: str) -> Iterator[None]:
+    """Be the one transfer of the volume on this node. Raises Busy, naming it, if there is another."""
+    lock = VolumeLock(volume + SUFFIX, what)
+    if not lock.try_work():
+        raise Busy(f"{lock.holder() or 'another transfer'} of {volume} is under way")
+    try:
+        yield
+    finally:
+        lock.forget()
+        lock.release()
