@@ -17,17 +17,11 @@ def testbed(*words: str) -> None:
     assert done.returncode == 0, f"testbed {' '.join(words)}: {done.stdout}{done.stderr}"
 
 
-class Node:
-    """The agent on one node, to be told what to do.
+class Agent:
+    """The agent on one node of the testbed that is up, to be told what to do."""
 
-    The node is made clean first; with ZFSEXT_NODE=NODE it is that one as it is, beside a run on another node.
-    """
-
-    def __init__(self) -> None:
-        self.name = name = os.environ.get("ZFSEXT_NODE") or "node1"
-        testbed("up")
-        if "ZFSEXT_NODE" not in os.environ:
-            testbed("reset")
+    def __init__(self, name: str) -> None:
+        self.name = name
         testbed("run", name, "--", "rm", "-rf", TARGET)
         testbed("run", name, "--", "mkdir", TARGET)
         testbed("copy", name, *(str(path) for path in sorted((TREE / "tests/zfs").glob("[!t]*.py"))), TARGET)
@@ -62,3 +56,16 @@ class Node:
         """End the connection."""
         self.agent.kill()
         self.agent.communicate()
+
+
+class Node(Agent):
+    """The node for a test that needs one.
+
+    It is made clean first; with ZFSEXT_NODE=NODE it is that one as it is, beside a run on another node.
+    """
+
+    def __init__(self) -> None:
+        testbed("up")
+        if "ZFSEXT_NODE" not in os.environ:
+            testbed("reset")
+        super().__init__(os.environ.get("ZFSEXT_NODE") or "node1")

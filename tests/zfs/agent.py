@@ -17,9 +17,11 @@ from typing import Any
 
 from conftest import Disk, finish, loops, mounts, read_device, run, start, write_device
 from killed import Life, lasting
-from killpoints import Point
+from killpoints import Point, calls_of, hold, kill, points, trace
 
 BLOCK = 4096
+LOG = Path("/root/strace")
+held: list["subprocess.Popen[str]"] = []
 
 
 def scripts(calls: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
@@ -72,7 +74,41 @@ def finish_after(name: str, point: list[Any], expected: dict[str, list[str]]) ->
 
 
 def _life(name: str) -> Life:
-    return Life(name, Disk(f"{name}.ext.disk0"), Path("/root/strace"))
+    return Life(name, Disk(f"{name}.ext.disk0"), LOG)
+
+
+def points_of(action: str, volume: str, variables: dict[str, str]) -> list[Point]:
+    """Let a script run through: the points at which it can be killed or held."""
+    return points(trace(LOG, action, Disk(volume), variables), processes=True)
+
+
+def points_in(log: str) -> list[Point]:
+    """Return the points of something else that was traced, into that file."""
+    return points(list(calls_of(Path(log))), processes=True)
+
+
+def kill_at(action: str, volume: str, variables: dict[str, str], point: list[Any], group: bool) -> bool:
+    """Kill a script at the point; what talks to another node need not come to each point of an earlier run."""
+    try:
+        kill(Point(*point), group, LOG, action, Disk(volume), variables)
+    except AssertionError:
+        return False
+    return True
+
+
+def hold_at(action: str, volume: str, variables: dict[str, str], point: list[Any]) -> bool:
+    """Let a script come as far as the point, and stay there for a minute."""
+    try:
+        held.append(hold(Point(*point), LOG, action, Disk(volume), variables))
+    except AssertionError:
+        return False
+    return True
+
+
+def held_ended() -> tuple[int, str, str]:
+    """Wait until what was held has ended, and tell how."""
+    done = finish(held.pop(), timeout=1200)
+    return done.code, done.out, done.err
 
 
 def block(number: int) -> bytes:
@@ -119,7 +155,10 @@ def remove(volumes: list[str]) -> None:
 
 ORDERS: dict[str, Callable[..., object]] = {
     order.__name__: order
-    for order in (scripts, begin, write, wrong, snapshot, look, size, remove, rehearse, stop_at, finish_after)
+    for order in (
+        *(scripts, begin, write, wrong, snapshot, look, size, remove, rehearse, stop_at, finish_after),
+        *(points_of, points_in, kill_at, hold_at, held_ended),
+    )
 }
 
 

@@ -75,10 +75,11 @@ def trace(log: Path, action: str, disk: Disk, variables: Mapping[str, str]) -> l
     script = _strace(log, [], action, disk, variables)
     out, err = script.communicate()
     assert script.returncode == 0, Done(script.returncode, out, err)
-    return list(_calls(log))
+    return list(calls_of(log))
 
 
-def _calls(log: Path) -> Iterator[Call]:
+def calls_of(log: Path) -> Iterator[Call]:
+    """Yield what strace noted."""
     counts: Counter[tuple[str, ...]] = Counter()
     for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
         found = LINE.match(line)
@@ -91,8 +92,15 @@ def _calls(log: Path) -> Iterator[Call]:
             yield Call(process, name, path, counts[process, name], counts[process, name, path], text)
 
 
-def points(calls: list[Call]) -> list[Point]:
-    """Return one point before each call that changes something, and one when all is done and nothing said yet."""
+def points(calls: list[Call], processes: bool = False) -> list[Point]:
+    """Return one point before each call that changes something, and one when all is done and nothing said yet.
+
+    That is at the end of the process that ends first. With processes it is that of the last one, of several that work
+    side by side, so that a call which is never the first of its number has no point.
+    """
+    ends = [index for index, call in enumerate(calls) if call.name == "exit_group"]
+    assert ends, "the traced script did not end"
+    end = ends[-1] if processes else ends[0]
     first: dict[tuple[str, str, int], int] = {}
     for index, call in enumerate(calls):
         first.setdefault((call.name, "", call.number), index)
@@ -108,15 +116,13 @@ def points(calls: list[Call]) -> list[Point]:
 
     found = []
     begin = 0  # of the stretch in which nothing has changed since the last boundary
-    for index, call in enumerate(calls):
+    for index, call in enumerate(calls[:end + 1]):
         if call.changes or call.name == "exit_group":
             reachable = [point for earlier in range(begin, index + 1) if (point := at(earlier))]
-            assert reachable, f"no kill reaches {call}"
-            found.append(reachable[-1]._replace(before=f"{call.name}({call.text}"))
+            assert reachable or processes, f"no kill reaches {call}"
+            found += [last._replace(before=f"{call.name}({call.text}") for last in reachable[-1:]]
             begin = index + 1
-        if call.name == "exit_group":
-            return found
-    raise AssertionError("the traced script did not end")
+    return found
 
 
 def kill(point: Point, group: bool, log: Path, action: str, disk: Disk, variables: Mapping[str, str]) -> None:
