@@ -127,7 +127,7 @@ class Ledger:
         self.tail: list[str] = []
         self._names: dict[str, str] = {}
         self._starts: dict[tuple[str, str], int] = {}
-        self._partial = b""
+        self._partial: dict[int, bytes] = {}  # half a line, of each thread that feeds
         self._changed = threading.Condition()
 
     def disk(self, name: str) -> DiskLedger:
@@ -139,7 +139,8 @@ class Ledger:
     def feed(self, data: bytes) -> None:
         """Take what came from the console: any piece of it, kernel messages in between."""
         with self._changed:
-            *lines, self._partial = (self._partial + data).split(b"\n")
+            *lines, rest = (self._partial.get(threading.get_ident(), b"") + data).split(b"\n")
+            self._partial[threading.get_ident()] = rest
             for line in lines:
                 self._line(line)
             self._changed.notify_all()
@@ -147,7 +148,7 @@ class Ledger:
     def disconnected(self) -> None:
         """The console ended: half a line in hand must not be joined with what another connection brings."""
         with self._changed:
-            self._partial = b""
+            self._partial.pop(threading.get_ident(), None)
             self._changed.notify_all()
 
     def _line(self, line: bytes) -> None:
