@@ -2,7 +2,8 @@
 
 import json
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import pytest
 TESTBED = str(Path(__file__).resolve().parents[1] / "testbed/testbed")
 ADD = ("--no-ip-check", "--no-name-check", "--no-nics", "--no-wait-for-sync", "-o", "noop+default")
 MIB = 1 << 20
+PROVIDER = "/usr/share/ganeti/extstorage/zfsfile"
+#: The hooks without which Ganeti asks nobody before it stops a VM.
+HOOKS = [f"/etc/ganeti/hooks/instance-{verb}-pre.d/zfsext" for verb in ("failover", "migrate")]
 
 
 class Node:
@@ -17,6 +21,7 @@ class Node:
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.fqdn = f"{name}.example.com"
 
     def call(self, *command: str, data: bytes | None = None) -> "subprocess.CompletedProcess[str]":
         done = subprocess.run(
@@ -43,6 +48,60 @@ class Node:
             f"{self.name}: {' '.join(command)} should have failed: {done.stdout}\n{done.stderr}"
         )
         return done.stdout + done.stderr
+
+    def begin(self, *command: str) -> "subprocess.Popen[bytes]":
+        """Start a command, with all that it says on its stdout, and do not wait for it."""
+        return subprocess.Popen(
+            [TESTBED, "run", self.name, "--", *command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    def script(self, action: str, volume: str, **variables: str) -> "subprocess.CompletedProcess[str]":
+        """Call a script of the provider, as the node daemon does."""
+        words = {"VOL_NAME": volume, "EXTP_PROVIDER": "zfsfile", "EXTP_ACCESS": "kernelspace", **variables}
+        return self.call("env", *(f"{name}={text}" for name, text in words.items()), f"{PROVIDER}/{action}")
+
+    @contextmanager
+    def holding(self, device: str) -> Iterator[None]:
+        """Let a process have the device open, as a VM has it (the fake hypervisor opens none)."""
+        holder = self.begin("sh", "-c", 'exec 9<>"$1" && echo held && read -r _', "sh", device)
+        assert holder.stdin is not None
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        try:
+            yield
+        finally:
+            holder.stdin.close()
+            holder.wait()
+
+    def sent(self) -> int:
+        """Return how many bytes the node has sent to others so far."""
+        return int(self.run("cat", "/sys/class/net/eth1/statistics/tx_bytes"))
+
+    def local(self, dataset: str) -> dict[str, str]:
+        """Return the properties that were set on just this dataset."""
+        lines = self.run("zfs", "get", "-Hp", "-s", "local", "-o", "property,value", "all", dataset).splitlines()
+        return dict(line.split("\t") for line in lines)
+
+    def guids(self, *roots: str) -> dict[str, str]:
+        """Return the datasets and snapshots below these (or of the whole pool), with their guids."""
+        listed = self.run("zfs", "list", "-Hpr", "-t", "filesystem,snapshot", "-o", "name,guid", *(roots or ("zfs",)))
+        return dict(line.split("\t") for line in listed.splitlines())
+
+    def holds(self, snapshot: str) -> set[str]:
+        """Return the tags of a snapshot's holds."""
+        return {line.split("\t")[1] for line in self.run("zfs", "holds", "-H", snapshot).splitlines()}
+
+    def kept(self, snapshot: str, mebibytes: int) -> str:
+        """Return the checksum of the image in a snapshot, which changes nothing of its dataset."""
+        place = "/run/looked-at"
+        self.run("mkdir", "-p", place)
+        self.run("mount", "-t", "zfs", snapshot, place)
+        found = self.checksum(f"{place}/disk.raw", mebibytes)
+        self.run("umount", place)
+        return found
 
     def left(self) -> dict[str, list[str]]:
         """Return everything that disks are made of on this node."""
@@ -97,10 +156,10 @@ class Cluster:
         return self.master.run(*command)
 
     def add(self, instance: str, *options: str, node: Node | None = None, start: bool = False) -> str:
-        where = (node or self.master).name
+        where = (node or self.master).fqdn
         first = () if start else ("--no-start",)
         memory = () if any(option.startswith("-B") for option in options) else ("-B", "memory=32M")
-        return self.gnt("gnt-instance", "add", *ADD, *first, *memory, *options, "-n", f"{where}.example.com", instance)
+        return self.gnt("gnt-instance", "add", *ADD, *first, *memory, *options, "-n", where, instance)
 
     def disks(self, instance: str) -> list[dict[str, object]]:
         """Return the instance's disks as Ganeti's configuration has them."""

@@ -14,12 +14,13 @@ GUEST = Path(__file__).resolve().parents[1] / "guest"
 VM = "guest1.example.com"
 ON_NODE = "/root/guest"
 PACKAGE = "ganeti-extstorage-zfs"
+MOVES = 5
 CONSOLE = f"UNIX-CONNECT:/var/run/ganeti/kvm-hypervisor/ctrl/{VM}.serial,retry=600,interval=0.5"
 
 
 @pytest.fixture
 def kernel(cluster: Cluster, tmp_path: Path) -> str:
-    """Put the guest's initramfs and the checker on the node, and give kvm's options for them."""
+    """Put the guest's initramfs and the checker on the nodes, and give kvm's options for them."""
     node = cluster.master
     release = node.run("uname", "-r")
     modules = tmp_path / "modules"
@@ -31,18 +32,27 @@ def kernel(cluster: Cluster, tmp_path: Path) -> str:
     initrd = tmp_path / "guest.cpio.gz"
     build = [str(GUEST / "build"), "--kernel-release", release, "--modules", str(modules), "--output", str(initrd)]
     subprocess.run(build, check=True)
-    node.run("mkdir", "-p", ON_NODE)
-    bed(
-        "copy",
-        node.name,
-        str(initrd),
-        *(str(GUEST / name) for name in ("check-disk", "ledger.py", "image.py")),
-        ON_NODE,
-    )
+    files = [str(initrd), *(str(GUEST / name) for name in ("check-disk", "ledger.py", "image.py"))]
+    for each in cluster.nodes:
+        each.run("mkdir", "-p", ON_NODE)
+        bed("copy", each.name, *files, ON_NODE)
     return (
         f"kvm:kernel_path=/boot/vmlinuz-{release},initrd_path={ON_NODE}/guest.cpio.gz,kernel_args=quiet ledger.rate=5,"
         "serial_console=true,serial_speed=115200,kvm_flag=disabled"
     )
+
+
+def console(node: Node) -> list[str]:
+    """Return the command that reads the guest's console on a node, as soon as it runs there."""
+    return [TESTBED, "run", node.name, "--", "socat", "-u", CONSOLE, "-"]
+
+
+def add(cluster: Cluster, kernel: str, node: Node) -> str:
+    """Add the guest with one disk, and return that's volume."""
+    disk = ("-t", "ext", "--disk", "0:size=64M,provider=zfsfile")
+    options = ("--hypervisor-parameters", kernel, "-B", "memory=96M,auto_balance=false", "-n", node.fqdn)
+    cluster.gnt("gnt-instance", "add", *ADD, "--no-start", *disk, *options, VM)
+    return cluster.volume(VM)
 
 
 def check_disk(node: Node, device: str, ledger: Ledger) -> None:
@@ -54,12 +64,9 @@ def test_a_guest_finds_every_block_of_its_ledger(
 ) -> None:
     """Stopped hard, grown, the package upgraded and removed under it, its node without power: no block is ever lost."""
     node = cluster.master
-    disk = ("-t", "ext", "--disk", "0:size=64M,provider=zfsfile")
-    options = ("--hypervisor-parameters", kernel, "-B", "memory=96M,auto_balance=false", "-n", "node1.example.com")
-    cluster.gnt("gnt-instance", "add", *ADD, "--no-start", *disk, *options, VM)
-    volume = cluster.volume(VM)
+    volume = add(cluster, kernel, node)
     ledger = Ledger()
-    with ledger.follow([TESTBED, "run", node.name, "--", "socat", "-u", CONSOLE, "-"]):
+    with ledger.follow(console(node)):
         cluster.gnt("gnt-instance", "start", VM)
         ledger.wait_for("vda", 20, timeout=600)
 
@@ -93,5 +100,35 @@ def test_a_guest_finds_every_block_of_its_ledger(
     assert not ledger.troubles
     cluster.gnt("gnt-instance", "activate-disks", VM)
     check_disk(node, node.loops()[volume], ledger)
+    cluster.gnt("gnt-instance", "remove", "-f", VM)
+    nothing_left()
+
+
+@pytest.mark.parametrize("home", ["node1", "node2"])
+def test_a_guest_moves_ten_times(
+    cluster: Cluster, kernel: str, nothing_left: Callable[[], None], home: str
+) -> None:
+    """Five failovers from each node on, to and fro: at each start it finds every block that it wrote before."""
+    here, there = cluster.nodes if home == "node1" else cluster.nodes[::-1]
+    volume = add(cluster, kernel, here)
+    ledger = Ledger()
+    with ledger.follow(console(here)), ledger.follow(console(there)):
+        cluster.gnt("gnt-instance", "start", VM)
+        boot = ledger.wait_boot(0, timeout=600)
+        ledger.wait_more("vda", 20, timeout=600)
+        for _ in range(MOVES):
+            here, there = there, here
+            known = len(ledger.boots)
+            cluster.gnt("gnt-instance", "failover", "-f", "-n", here.fqdn, VM)
+            boot = ledger.wait_boot(known, timeout=600)
+            ledger.wait_found("vda", boot, timeout=600)
+            ledger.wait_more("vda", 20, timeout=600)
+            assert (cluster.primary(VM), cluster.status(VM)) == (here.name, "running")
+        cluster.gnt("gnt-instance", "shutdown", VM)
+        ledger.wait_powered_off(boot, timeout=120)
+    assert not ledger.troubles
+    assert len(ledger.boots) == MOVES + 1
+    cluster.gnt("gnt-instance", "activate-disks", VM)
+    check_disk(here, here.loops()[volume], ledger)
     cluster.gnt("gnt-instance", "remove", "-f", VM)
     nothing_left()

@@ -3,40 +3,52 @@
 from collections.abc import Callable
 
 import pytest
-from conftest import ADD, Cluster
+from conftest import ADD, HOOKS, Cluster
+from vm import Vm
 
 pytestmark = pytest.mark.cluster
 WEB = "web1.example.com"
-HOOKS = [f"/etc/ganeti/hooks/instance-{verb}-pre.d/zfsext" for verb in ("failover", "migrate")]
+PEER = "/usr/lib/python3/dist-packages/zfsext/peer.py"
 
 
-def test_a_vm_does_not_go_where_its_disks_are_not(cluster: Cluster, nothing_left: Callable[[], None]) -> None:
-    """Failover and live migration to a node without the disks: refused, by the hook and without it."""
+def test_a_vm_does_not_go_where_its_disks_cannot(cluster: Cluster, nothing_left: Callable[[], None]) -> None:
+    """Each failover that would end badly is refused before the VM is stopped, live migration always; then one works."""
     node, other = cluster.nodes
-    cluster.add(WEB, "-t", "ext", "--disk", "0:size=64M,provider=zfsfile", start=True)
-    volume = cluster.volume(WEB)
-    kept = node.fill(node.loops()[volume], 1, 8)
+    vm = Vm(cluster, WEB)
+    vm.write(node)
 
-    said = node.refused("gnt-instance", "failover", "-f", "-n", "node2.example.com", WEB)
-    assert "was not stopped" in said
-    assert (cluster.status(WEB), cluster.primary(WEB)) == ("running", "node1")
+    def refused(verb: str, *words: str) -> None:
+        said = node.refused("gnt-instance", verb, "-f", "-n", other.fqdn, WEB).lower()
+        assert any(word in said for word in words), said
+        assert (cluster.status(WEB), cluster.primary(WEB)) == ("running", "node1")
+        assert set(node.loops()) == set(vm.volumes)
 
-    said = node.refused("gnt-instance", "migrate", "-f", "-n", "node2.example.com", WEB)
-    assert "was not stopped" in said
-    assert (cluster.status(WEB), cluster.primary(WEB)) == ("running", "node1")
+    other.run("zfs", "rename", "zfs/vm-standby", "zfs/away")
+    refused("failover", "zfs/vm-standby")
+    other.run("zfs", "rename", "zfs/away", "zfs/vm-standby")
+    other.run("zfs", "rename", "zfs/vm", "zfs/away")
+    refused("failover", "zfs/vm ")
+    other.run("zfs", "rename", "zfs/away", "zfs/vm")
+    other.run("zpool", "export", "zfs")
+    refused("failover", "pool zfs")
+    other.run("zpool", "import", "zfs")
 
+    other.run("cp", "-p", PEER, "/root/peer.py")
+    other.run("sed", "-i", "s/^PROTOCOL\\b.*/PROTOCOL = 99/", PEER)
+    other.run("grep", "-qx", "PROTOCOL = 99", PEER)
+    refused("failover", "protocol", "version")
+    other.run("cp", "-p", "/root/peer.py", PEER)
+
+    refused("migrate", "always_failover")
     for each in cluster.nodes:
         each.run("chmod", "a-x", *HOOKS)
-    said = node.refused("gnt-instance", "migrate", "-f", "-n", "node2.example.com", WEB)
-    assert "is not on this node" in said
-    assert (cluster.status(WEB), cluster.primary(WEB)) == ("running", "node1")
-    said = node.refused("gnt-instance", "failover", "-f", "-n", "node2.example.com", WEB)
-    assert "only on this node" in said
-    assert cluster.primary(WEB) == "node1"
-    cluster.gnt("gnt-instance", "start", WEB)
-    assert node.checksum(node.loops()[volume], 8) == kept
-    assert other.volumes() == set()
+    refused("migrate", "live migration")
+    assert vm.read(node) == vm.sums
+    for each in cluster.nodes:
+        each.run("chmod", "a+x", *HOOKS)
 
+    vm.failover(other)
+    vm.runs_on(other)
     cluster.gnt("gnt-instance", "remove", "-f", WEB)
     nothing_left()
 

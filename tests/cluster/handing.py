@@ -1,0 +1,171 @@
+"""Two nodes that hand the disks of a VM to and fro, driven script by script, and which of them may go on."""
+
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from conftest import Cluster, Node
+from vm import OPEN, SIZES
+
+from tests.faults.node import Agent
+
+WEB = "web1.example.com"
+HOOK = "/etc/ganeti/hooks/instance-failover-pre.d/zfsext"
+ANSWER = "/usr/libexec/zfsext/answer"
+#: Where the program that answers other nodes is meanwhile, and what stands in for it: it numbers the connections, and
+#: lets strace have the one that is asked for (or all).
+STAND_IN = "/root/answers"
+SCRIPT = f"""\
+#!/bin/sh
+cd {STAND_IN}
+exec 9>lock
+flock 9
+number=$(($(cat number) + 1))
+echo $number >number
+exec 9>&-
+case " $(cat which) " in
+*" all "* | *" $number "*) exec strace -f -y -b execve -o log.$number $(cat options) {STAND_IN}/answer "$@" ;;
+esac
+exec {STAND_IN}/answer "$@"
+"""
+
+Call = tuple[int, str, str]
+
+
+class Pair:
+    """A VM's disks on two nodes: node1, whose they are to begin with and whom Ganeti thinks to have them, and node2."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.source, self.target = cluster.nodes
+        disks = [("--disk", f"{index}:size={size}M,provider=zfsfile") for index, size in enumerate(SIZES)]
+        cluster.add(WEB, "-t", "ext", *itertools.chain(*disks))
+        self.volumes = [cluster.volume(WEB, index) for index in range(len(SIZES))]
+        self.agents = {node.name: Agent(node.name) for node in cluster.nodes}
+        self.blocks: dict[str, dict[int, int]] = {volume: {} for volume in self.volumes}
+        self._numbers = itertools.count(1)
+
+    def close(self) -> None:
+        for agent in self.agents.values():
+            agent.close()
+
+    def order(self, node: Node, name: str, *arguments: object) -> Any:
+        return self.agents[node.name].order(name, *arguments)
+
+    def scripts(self, node: Node, action: str, **variables: str) -> list[Call]:
+        """Call a script for each disk, one after the other, as Ganeti does."""
+        return [answer for volume in self.volumes for answer in self._scripts(node, action, [volume], variables)]
+
+    def at_once(self, node: Node, action: str) -> list[Call]:
+        """Call a script for all disks at the same time."""
+        return self._scripts(node, action, self.volumes, {})
+
+    def _scripts(self, node: Node, action: str, volumes: list[str], variables: dict[str, str]) -> list[Call]:
+        calls = [{"action": action, "volume": volume, "variables": variables} for volume in volumes]
+        return [(code, out, err) for code, out, err in self.order(node, "scripts", calls)]
+
+    def close_first(self) -> None:
+        """Call close for the first disk on node1, which hands all of them over, or fails."""
+        self._scripts(self.source, "close", self.volumes[:1], {})
+
+    def opens(self, node: Node) -> bool:
+        """Try to go on there: attach, open, attach, and a block to each disk. All disks can, or none."""
+        looked = self.at_once(node, "attach")
+        opened = self.scripts(node, "open", **OPEN)
+        assert len({code == 0 for code, _, _ in opened}) == 1, f"half a VM on {node.name}: {opened}"
+        if opened[0][0] != 0:
+            assert all(out == "" for _, out, _ in looked + opened), f"{node.name}: {looked} {opened}"
+            assert all(err for _, _, err in opened)
+            return False
+        attached = self.at_once(node, "attach")
+        assert all(code == 0 and out.startswith("/dev/") for code, out, _ in attached), f"{node.name}: {attached}"
+        for volume, (_, out, _) in zip(self.volumes, attached, strict=True):
+            self.reads_and_writes(node, volume, out.strip())
+        return True
+
+    def reads_and_writes(self, node: Node, volume: str, device: str) -> None:
+        """See that each block that was ever acknowledged is there, and have one more."""
+        blocks = self.blocks[volume]
+        assert self.order(node, "wrong", device, list(blocks.items())) == [], f"{node.name} has lost blocks of {volume}"
+        number = next(self._numbers)
+        offset = number * 17 % 4096 * 4096
+        self.order(node, "write", device, offset, number)
+        blocks[offset] = number
+
+    def one_goes_on(self, first: Node, patience: int = 6) -> Node:
+        """See that exactly one node opens the disks, the first if it may, and return which.
+
+        What a killed script left running may have them for a moment yet, so there is another try.
+        """
+        second = self.target if first is self.source else self.source
+        for _ in range(patience):
+            opened = [node for node in (first, second) if self.opens(node)]
+            assert len(opened) <= 1, "the disks are open on both nodes"
+            if opened:
+                return opened[0]
+            time.sleep(10)
+        raise AssertionError("neither node opens the disks")
+
+    def runs_at_the_source(self) -> None:
+        """Have the VM run on node1, wherever it ended."""
+        for node in (self.target, self.source):
+            self.at_once(node, "detach")
+        assert self.opens(self.source)
+
+    def leave_word(self) -> None:
+        """Run the hook on the target as Ganeti does before a failover, while the VM runs."""
+        variables = {
+            "PATH": "/sbin:/bin:/usr/sbin:/usr/bin",
+            "GANETI_HOOKS_VERSION": "2",
+            "GANETI_HOOKS_PHASE": "pre",
+            "GANETI_HOOKS_PATH": "instance-failover",
+            "GANETI_OP_CODE": "OP_INSTANCE_FAILOVER",
+            "GANETI_OBJECT_TYPE": "INSTANCE",
+            "GANETI_OP_TARGET": WEB,
+            "GANETI_DATA_DIR": "/var/lib/ganeti",
+            "GANETI_CLUSTER": "cluster.example.com",
+            "GANETI_MASTER": self.source.fqdn,
+            "GANETI_FAILOVER_CLEANUP": "False",
+            "GANETI_IGNORE_CONSISTENCY": "False",
+            "GANETI_SHUTDOWN_TIMEOUT": "120",
+            "GANETI_INSTANCE_NAME": WEB,
+            "GANETI_INSTANCE_PRIMARY": self.source.fqdn,
+            "GANETI_INSTANCE_STATUS": "up",
+            "GANETI_INSTANCE_DISK_TEMPLATE": "ext",
+            "GANETI_OLD_PRIMARY": self.source.fqdn,
+            "GANETI_NEW_PRIMARY": self.target.fqdn,
+            "GANETI_INSTANCE_DISK_COUNT": str(len(self.volumes)),
+        }
+        for index, volume in enumerate(self.volumes):
+            prefix = f"GANETI_INSTANCE_DISK{index}_"
+            variables |= {f"{prefix}ID": volume, f"{prefix}PROVIDER": "zfsfile", f"{prefix}DEV_TYPE": "ext"}
+        self.target.run("env", "-i", *(f"{name}={text}" for name, text in variables.items()), HOOK)
+
+    def ready(self) -> None:
+        """Have all as it is when Ganeti has just stopped the VM on node1 for its failover to node2."""
+        self.runs_at_the_source()
+        self.leave_word()
+        for volume, (_, out, _) in zip(self.volumes, self.at_once(self.source, "attach"), strict=True):
+            self.reads_and_writes(self.source, volume, out.strip())
+
+    @contextmanager
+    def stand_in(self) -> Iterator[None]:
+        """Have the connections to node2 counted, and strace at hand."""
+        self.target.run("sh", "-c", f"mkdir {STAND_IN} && cp -p {ANSWER} {STAND_IN}/answer")
+        self.trace("none")
+        new = f"{STAND_IN}/new"
+        self.target.run("sh", "-c", f"cat >{new} && chmod 755 {new} && mv {new} {ANSWER}", data=SCRIPT.encode())
+        yield
+        self.target.run("sh", "-c", f"mv {STAND_IN}/answer {ANSWER} && rm -r {STAND_IN}")
+
+    def trace(self, which: str, options: Sequence[str] = ()) -> None:
+        """From now on count the connections from 1, and have these traced, with more options of strace's."""
+        script = 'cd "$1" && rm -f log.* && echo 0 >number && echo "$2" >which && echo "$3" >options'
+        self.target.run("sh", "-c", script, "sh", STAND_IN, which, " ".join(options))
+
+    def traced(self) -> list[int]:
+        """Return the connections that were traced, when all have ended."""
+        ended = "while pgrep -x strace >/dev/null; do sleep 0.2; done"
+        names = self.target.run("sh", "-c", f"{ended}; cd {STAND_IN} && ls log.* 2>/dev/null || true").split()
+        return sorted(int(name.partition(".")[2]) for name in names)

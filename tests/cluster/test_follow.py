@@ -1,0 +1,76 @@
+"""The disks go where their VM goes, by every command that takes it elsewhere, and the old copy stays shut."""
+
+from collections.abc import Callable
+
+import pytest
+from conftest import HOOKS, Cluster
+from vm import Vm
+
+pytestmark = pytest.mark.cluster
+WEB = "web1.example.com"
+
+
+def test_a_vm_fails_over_and_back(cluster: Cluster, nothing_left: Callable[[], None]) -> None:
+    """Failover with the hook, back without any, and of a stopped VM: all data each time, nothing left at the end."""
+    node, other = cluster.nodes
+    vm = Vm(cluster, WEB)
+    vm.write(node)
+    vm.failover(other)
+    vm.runs_on(other)
+    with other.holding(other.loops()[vm.volumes[0]]):
+        vm.is_refused_on(node)
+    vm.write(other)
+
+    # Nobody leaves word for close now, so open on the other node asks for the disks.
+    for each in cluster.nodes:
+        each.run("chmod", "a-x", *HOOKS)
+    vm.failover(node)
+    vm.runs_on(node)
+    with node.holding(node.loops()[vm.volumes[0]]):
+        vm.is_refused_on(other)
+    vm.write(node)
+
+    cluster.gnt("gnt-instance", "stop", WEB)
+    vm.failover(other)
+    cluster.gnt("gnt-instance", "info", WEB)  # this attaches, and must move nothing
+    assert node.volumes() == set(vm.volumes)
+    assert other.volumes() == set()
+    cluster.gnt("gnt-instance", "start", WEB)
+    vm.runs_on(other)
+    with other.holding(other.loops()[vm.volumes[0]]):
+        vm.is_refused_on(node)
+
+    cluster.gnt("gnt-instance", "remove", "-f", WEB)
+    nothing_left()
+
+
+@pytest.mark.proof
+def test_every_way_to_the_other_node(cluster: Cluster, nothing_left: Callable[[], None]) -> None:
+    """With always_failover: migrate, zfsext move, a new primary for a stopped VM, evacuation and failover of a node."""
+    node, other = cluster.nodes
+    vm = Vm(cluster, WEB, "-B", "memory=32M,always_failover=true")
+    vm.write(node)
+    cluster.gnt("gnt-instance", "migrate", "-f", "-n", other.fqdn, WEB)
+    vm.runs_on(other)
+    vm.write(other)
+
+    cluster.gnt("zfsext", "move", WEB, node.fqdn)
+    vm.runs_on(node)
+    vm.write(node)
+
+    cluster.gnt("gnt-instance", "stop", WEB)
+    cluster.gnt("gnt-instance", "modify", f"--new-primary={other.fqdn}", WEB)
+    cluster.gnt("gnt-instance", "start", WEB)
+    vm.runs_on(other)
+    vm.write(other)
+
+    cluster.gnt("gnt-node", "evacuate", "-f", "-p", "-I", "hail", other.fqdn)
+    vm.runs_on(node)
+    vm.write(node)
+
+    cluster.gnt("gnt-node", "failover", "-f", "-I", "hail", node.fqdn)
+    vm.runs_on(other)
+    vm.is_refused_on(node)
+
+    cluster.gnt("gnt-instance", "remove", "-f", WEB)
+    nothing_left()
