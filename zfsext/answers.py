@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from zfsext import (
+    attempt,
     contract,
     forgetting,
     groups,
@@ -16,7 +17,6 @@ from zfsext import (
     promotion,
     properties,
     records,
-    replication,
     returning,
     taking,
     zfs,
@@ -168,7 +168,7 @@ def _replicate(call: Call) -> dict[str, Any]:
     target = records.node(call.request["to"])
     with peer.peers() as peers:
         volumes = groups.of(_volume(call.request["volume"]), call.config)
-        sent = replication.replicate(
+        sent = attempt.replicate(
             volumes,
             target,
             call.config,

@@ -11,6 +11,7 @@ import os
 import selectors
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import NoReturn
@@ -27,6 +28,8 @@ PATIENCE = 5
 POLL = 0.5
 
 _libc = ctypes.CDLL(None, use_errno=True)
+#: Threads make one child after the other: one that had the writing end of another's pipe would keep it from ending.
+_forking = threading.Lock()
 
 
 def die_with_parent() -> None:
@@ -41,15 +44,17 @@ def run(verb: Callable[[], str], pools: Sequence[str], doing: str, seconds: floa
     it or the seconds were over, and ZfsextError with the verb's own words if that failed.
     """
     parent = os.getpid()
-    answer, answer_end = os.pipe()
-    chatter, chatter_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(answer)
-        os.close(chatter)
-        _work(verb, parent, answer_end, chatter_end)
-    os.close(answer_end)
-    os.close(chatter_end)
+    with _forking:
+        answer, answer_end = os.pipe()
+        chatter, chatter_end = os.pipe()
+        child = os.fork()
+        if child == 0:
+            _forking.release()
+            os.close(answer)
+            os.close(chatter)
+            _work(verb, parent, answer_end, chatter_end)
+        os.close(answer_end)
+        os.close(chatter_end)
     said = _listen(child, answer, chatter, pools, doing, seconds)
     _, status = os.waitpid(child, 0)
     code = os.waitstatus_to_exitcode(status)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from zfsext.errors import Busy
-from zfsext.lock import VolumeLock
+from zfsext.lock import VolumeLock, held
 
 SUFFIX = ".transfer"
 #: How long a transfer may take to end once it was told to, in seconds: it may be in the middle of a transaction group.
@@ -55,3 +55,9 @@ def alone(volume: str, what: str) -> Iterator[None]:
     finally:
         lock.forget()
         lock.release()
+
+
+def under_way(volume: str) -> str:
+    """Return what transfers the volume on this node just now, such as `replication to node2 (pid 12)`; or nothing."""
+    lock = VolumeLock(volume + SUFFIX, "look")
+    return (lock.holder() or "a transfer") if held(lock.path) else ""
