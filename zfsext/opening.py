@@ -34,7 +34,7 @@ def attach(volume: str, config: Config, peers: Peers) -> str:
         if here is not None and here.record.state == OWNER:
             here = local.settle(here, config)
             if not asking.who_may_know(here) or local.stands(here):
-                return attachment.attach(volume, config)
+                return _device(here, config)
     if here is None:
         _require_known(volume, config, peers)
         return ""
@@ -50,7 +50,13 @@ def attach(volume: str, config: Config, peers: Peers) -> str:
         again = local.require(volume, config)
         if again.record != here.record:
             raise Refused(f"disk {volume} changed its owner just now: try again")
-        return attachment.attach(volume, config)
+        return _device(again, config)
+
+
+def _device(here: Local, config: Config) -> str:
+    """Set up the device of this node's own disk, and what that has a right to, which a copy does not set aside."""
+    local.apply_reservation(here)
+    return attachment.attach(here.volume, config)
 
 
 def open_(volume: str, config: Config, peers: Peers) -> None:
@@ -85,8 +91,7 @@ def open_(volume: str, config: Config, peers: Peers) -> None:
 
 
 def _go_live(here: Local, config: Config) -> None:
-    local.apply_reservation(here)
-    attachment.attach(here.volume, config)
+    _device(here, config)
     marks.forget(here.volume, marks.WORD, marks.GIVEN)
     marks.set_opened(here.volume)
 
@@ -163,8 +168,8 @@ def _seek(volume: str, here: Local | None, config: Config, peers: Peers) -> None
     if silent:
         raise Refused(
             f"disk {volume} is not live on this node, and who may have it does not answer "
-            f"({'; '.join(silent.values())}). When that node is back this works; if it is dead, make sure that it is, and "
-            "'gnt-node modify -O yes NODE'"
+            f"({'; '.join(silent.values())}). When that node is back this works; if it is dead, make sure that it is, "
+            "and 'gnt-node modify -O yes NODE'"
         )
     if here is None or not answers.silent:
         raise _unknown(volume, here)

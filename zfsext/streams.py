@@ -84,7 +84,7 @@ def resume(token: str, pipe: int) -> None:
 
 
 def receive(snapshot: str, pipe: int, native: Mapping[str, int], user: Mapping[str, str]) -> None:
-    """Read one stream, and no byte more, into the snapshot; a dataset that is made by it gets these properties.
+    """Read one whole stream, and no byte more, into a new dataset with these properties.
 
     They are local ones, and there from the beginning, also if the stream breaks off. What came until then is kept for
     a resume.
@@ -102,6 +102,29 @@ def receive(snapshot: str, pipe: int, native: Mapping[str, int], user: Mapping[s
         core.lzc_receive_with_cmdprops(
             os.fsencode(snapshot), pipe, begin, resumable=True, cmdprops=zfs.arguments(native, user)
         )
+
+
+def receive_more(snapshot: str, pipe: int) -> None:
+    """Read one stream, and no byte more, into a dataset that is there, and keep what came if it breaks off.
+
+    The zfs command does it. pyzfs always gives the kernel a list of received properties, and with one, if only an empty
+    one, the first stream into a dataset that was not made by a stream, such as a former owner's, takes all its local
+    properties away, the recordsize among them (module/zfs/zfs_ioctl.c: zfs_ioc_recv_impl, clear_received_props;
+    module/zfs/dsl_prop.c: dsl_prop_get_received; seen on 2.1.11).
+    """
+    done = subprocess.run(
+        ["zfs", "receive", "-s", "-u", snapshot],
+        stdin=pipe,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="surrogateescape",
+        env=zfs.ENVIRONMENT,
+        preexec_fn=guard.die_with_parent,
+        check=False,
+    )
+    if done.returncode:
+        raise SystemRefused(f"receiving {snapshot}: {' '.join(done.stderr.split()) or f'exit code {done.returncode}'}")
 
 
 def abort(dataset: str) -> None:

@@ -81,15 +81,26 @@ def receive(volume: str, offer: Offer, config: Config, pipe: int, ready: Callabl
         with locked([volume], "receive", BRIEF):
             dataset = _prepared(volume, offer, config)
         ready()
-        native = {"canmount": properties.CANMOUNT_NOAUTO, "recordsize": offer.recordsize}
-        if zfs.release() >= (2, 3):
-            native["direct"] = properties.DIRECT_DISABLED
-        if offer.compression is not None:
-            native["compression"] = offer.compression
-        first = Record(REPLICA, offer.generation, max(offer.generation, Generation(0, 0)), peer=offer.source)
-        made = {name: text for name, text in records.changes(first, "").items() if text is not None}
-        user = {**offer.facts, **made} if offer.full else {}
-        streams.receive(f"{dataset}@{offer.snapshot}", pipe, native if offer.full else {}, user)
+        name = f"{dataset}@{offer.snapshot}"
+        if offer.full:
+            streams.receive(name, pipe, _native(offer), _first(offer))
+        else:
+            streams.receive_more(name, pipe)
+
+
+def _native(offer: Offer) -> dict[str, int]:
+    """Return ZFS's own properties of a new copy. It is read-only as all in its place are, until it is the disk."""
+    native = properties.native(offer.recordsize)
+    del native["readonly"]
+    if offer.compression is not None:
+        native["compression"] = offer.compression
+    return native
+
+
+def _first(offer: Offer) -> dict[str, str]:
+    record = Record(REPLICA, offer.generation, floor=offer.generation, peer=offer.source)
+    made = {name: text for name, text in records.changes(record, "").items() if text is not None}
+    return {**offer.facts, **made}
 
 
 def _prepared(volume: str, offer: Offer, config: Config) -> str:
