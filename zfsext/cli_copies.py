@@ -5,7 +5,7 @@ import time
 
 import click
 
-from zfsext import attempt, config, datasets, forgetting, listing, progress, scheduled
+from zfsext import attempt, config, datasets, forgetting, human, progress, scheduled
 from zfsext.cli_common import (
     Failure,
     bandwidth,
@@ -69,7 +69,7 @@ def replicate(
     with peers() as others, progress.shown(_titles(known), quiet=quiet) as said:
         sent = attempt.from_owner(volumes, node, settings, others, said, rate)
     seconds = time.monotonic() - began
-    click.echo(f"{name}: {listing.human(sent)} sent to {node} in {seconds:.0f} s")
+    click.echo(f"{name}: {human.size(sent)} sent to {node} in {seconds:.0f} s")
 
 
 def _replicate_all(jobs: int, bandwidth: int | None) -> None:

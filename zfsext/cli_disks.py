@@ -21,8 +21,9 @@ def list_(as_json: bool) -> None:
     """List the disks of this node, by instance.
 
     ROLE is what a dataset is: live (a disk that this node owns), new (in the making), export (what gnt-backup reads),
-    standby (a copy), stray (below a parent that is not configured), foreign (not made by zfsext). SIZE is the disk's,
-    USED what it takes of the pool.
+    replica (a copy of another node's disk, AGE old), sealed (given to another node), ticket (given to this one), aside
+    (a copy that another has passed over), standby (any other beside the live ones), stray (below a parent that is not
+    configured), foreign (not made by zfsext). SIZE is the disk's, USED what it takes of the pool.
     """
     found, known = look()
     disks = listing.known(found, known)

@@ -1,48 +1,29 @@
-"""What is wrong with the disks of this node, and what to type: a function of what was found and what Ganeti knows.
+"""What is wrong with the disks of this node, and what to type: a function of what was found and what Ganeti knows."""
 
-Each finding has a command. One that destroys is given only with the words to look first, or for what never held data.
-"""
-
-import enum
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from zfsext import inventory, reservation
+from zfsext import claim, copies, inventory, removal, reservation
+from zfsext.claim import Claim
 from zfsext.cluster import Cluster
 from zfsext.config import PATH, standby
+from zfsext.finding import (
+    CRITICAL,
+    NOTICE,
+    SEVERITIES,
+    UNKNOWN,
+    WARNING,
+    Finding,
+    Limits,
+    look,
+    ordered,
+    script,
+    typed,
+)
 from zfsext.image import MIB
-from zfsext.inventory import EXPORT, FOREIGN, LIVE, NEW, STANDBY, STRAY, Disk, Inventory
+from zfsext.inventory import COPIES, DISKS, EXPORT, FOREIGN, LIVE, NEW, STANDBY, STRAY, Disk, Inventory
+from zfsext.ownership import OWNER
 from zfsext.places import EXPORT_SNAPSHOT
-
-SCRIPTS = "/usr/share/ganeti/extstorage/zfsfile"
-NOTICE, WARNING, UNKNOWN, CRITICAL = "notice", "warning", "unknown", "critical"
-#: The exit code that a finding asks for, the weightiest last: what is known to be broken outweighs what is not known.
-SEVERITIES = {NOTICE: 0, WARNING: 1, UNKNOWN: 3, CRITICAL: 2}
-STATUS = {0: "ok", 1: "warning", 2: "critical", 3: "unknown"}
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One fault: how bad, of which kind, on what, in one or two sentences what it is, and the command to type."""
-
-    severity: str
-    kind: str
-    subject: str
-    what: str
-    command: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """Above how many per cent a pool and a disk are too full; None is never."""
-
-    pool_warning: int = 80
-    pool_critical: int = 90
-    disk_notice: int = 90
-    disk_warning: int | None = None
-    disk_critical: int | None = None
 
 
 def examine(found: Inventory, known: Cluster | None, limits: Limits) -> list[Finding]:
@@ -50,22 +31,12 @@ def examine(found: Inventory, known: Cluster | None, limits: Limits) -> list[Fin
     findings = [*_pools(found, limits), *_node(found)]
     for disk in found.disks:
         findings += [*_place(disk, found, known), *_devices(disk), *_leftovers(disk)]
+        findings += copies.examine(disk, found, known, limits)
         if disk.role == LIVE and not disk.busy:
             findings += [*_sizes(disk, known), *_reservation(disk, known), *_fill(disk, found, known, limits)]
     if known is not None and known.complete and found.complete:
         findings += _missing(found, known)
     return ordered(findings)
-
-
-def ordered(findings: Sequence[Finding]) -> list[Finding]:
-    """Return the findings with the worst first."""
-    return sorted(findings, key=lambda each: -list(SEVERITIES).index(each.severity))
-
-
-def exit_code(findings: Sequence[Finding]) -> int:
-    """Return 0, 1, 2 or 3 for ok, warning, critical, unknown (the Nagios plugin API's numbers)."""
-    weights = list(SEVERITIES)
-    return SEVERITIES[max((each.severity for each in findings), key=weights.index, default=NOTICE)]
 
 
 def summary(found: Inventory, findings: Sequence[Finding]) -> str:
@@ -84,21 +55,21 @@ def _pools(found: Inventory, limits: Limits) -> Iterator[Finding]:
         name = pool.name
         if not pool.state:
             what = f"pool {name} is not imported, so none of its disks can be used"
-            yield Finding(CRITICAL, "pool-state", name, what, _type("zpool", "import", name))
+            yield Finding(CRITICAL, "pool-state", name, what, typed("zpool", "import", name))
         elif not pool.works:
             what = f"pool {name} is {pool.state}, and guests wait for it. When its devices are back, clear it"
             yield Finding(CRITICAL, "pool-state", name, what, f"zpool status {name}; zpool clear {name}")
         elif pool.state != "ONLINE":
             what = f"pool {name} is {pool.state}: it works, with fewer copies of the data than it should have"
-            yield Finding(WARNING, "pool-state", name, what, _type("zpool", "status", name))
+            yield Finding(WARNING, "pool-state", name, what, typed("zpool", "status", name))
         if pool.errors:
             what = f"pool {name} has lost data ({pool.errors}). See which files; a snapshot may have them whole"
-            yield Finding(CRITICAL, "pool-errors", name, what, _type("zpool", "status", "-v", name))
+            yield Finding(CRITICAL, "pool-errors", name, what, typed("zpool", "status", "-v", name))
         percent = pool.percent
         severity = _above(percent, (CRITICAL, limits.pool_critical), (WARNING, limits.pool_warning))
         if severity:
             what = f"pool {name} is {percent} % full, and in a full one guests see write errors. See what takes it"
-            yield Finding(severity, "pool-capacity", name, what, _type("zfs", "list", "-r", "-o", "space", name))
+            yield Finding(severity, "pool-capacity", name, what, typed("zfs", "list", "-r", "-o", "space", name))
 
 
 def _node(found: Inventory) -> Iterator[Finding]:
@@ -111,75 +82,52 @@ def _node(found: Inventory) -> Iterator[Finding]:
         yield Finding(WARNING, "loop-leaked", path, what, f"fuser -v {path}")
     if found.left and found.complete:
         what = f"{len(found.left)} notes or directories in /run/zfsext are of disks that are not here; they do no harm"
-        yield Finding(NOTICE, "left", "/run/zfsext", what, _type("rm", "-d", *found.left))
-
-
-class Claim(enum.Enum):
-    """Whose a disk is, as far as Ganeti's data on this node tells."""
-
-    HERE = enum.auto()  # an instance's whose primary node this is
-    ELSEWHERE = enum.auto()  # an instance's whose primary node is another one
-    DETACHED = enum.auto()  # kept by Ganeti without an instance
-    NOBODY = enum.auto()  # of no instance, and Ganeti's data is complete
-    UNSURE = enum.auto()
-
-
-def _claim(disk: Disk, found: Inventory, known: Cluster | None) -> Claim:
-    if known is None:
-        return Claim.UNSURE
-    ganeti = known.disks.get(disk.origin)
-    if ganeti is not None:
-        return Claim.HERE if ganeti.node == known.node else Claim.ELSEWHERE
-    if disk.origin in known.detached:
-        return Claim.DETACHED
-    if known.complete and found.instance(disk, known) not in known.instances:
-        return Claim.NOBODY
-    return Claim.UNSURE
+        yield Finding(NOTICE, "left", "/run/zfsext", what, typed("rm", "-d", *found.left))
 
 
 def _place(disk: Disk, found: Inventory, known: Cluster | None) -> Iterator[Finding]:
     """Say what is wrong with where the disk is, and with whose it is."""
-    lives = Counter(each.volume for each in found.disks if each.role == LIVE)[disk.volume]
-    claim = _claim(disk, found, known)
-    if disk.role == LIVE and lives > 1:
-        what = f"{disk.dataset} is one of several live disks of this name, so none is opened. Find out which is right"
-        yield Finding(CRITICAL, "double", disk.volume, what, _look(disk.dataset))
+    roles = [each.role for each in found.disks if each.volume == disk.volume]
+    lives, whose = roles.count(LIVE), claim.of(disk, found, known)
+    if disk.role in DISKS and sum(role in DISKS for role in roles) > 1:
+        what = f"{disk.dataset} is one of several copies of one disk, so none is opened. Find out which is right"
+        yield Finding(CRITICAL, "double", disk.volume, what, look(disk.dataset))
     elif disk.role == STRAY:
-        yield _stray(disk, claim is Claim.HERE and not lives, claim is Claim.ELSEWHERE or bool(lives))
+        yield _stray(disk, whose is Claim.HERE and not lives, whose is Claim.ELSEWHERE or bool(lives))
     elif disk.role == FOREIGN:
-        yield _foreign(disk, claim is Claim.HERE and not lives)
+        yield _foreign(disk, whose is Claim.HERE and not lives)
     elif disk.role == NEW and not disk.busy:
         yield _half_made(disk, lives)
     elif disk.role == EXPORT and not disk.busy and not disk.devices:
         what = f"{disk.dataset} is a clone for gnt-backup, and nothing reads it. Unless an export runs now, remove it"
-        yield Finding(NOTICE, "export-left", disk.volume, what, _script("remove", disk.volume))
+        yield Finding(NOTICE, "export-left", disk.volume, what, script("remove", disk.volume))
     elif disk.role in (LIVE, STANDBY) and known is not None:
-        yield from _whose(disk, claim, found.instance(disk, known), known)
+        yield from _whose(disk, whose, found.instance(disk, known), known)
 
 
-def _whose(disk: Disk, claim: Claim, instance: str, known: Cluster) -> Iterator[Finding]:
+def _whose(disk: Disk, whose: Claim, instance: str, known: Cluster) -> Iterator[Finding]:
     name, volume = disk.dataset, disk.volume
-    if claim is Claim.DETACHED:
+    if whose is Claim.DETACHED:
         what = f"{name} was detached from its instance, and Ganeti keeps it. Attach it again, also to remove it"
         attach = f"gnt-instance modify --disk attach:uuid={known.detached[volume]} {instance or 'INSTANCE'}"
         yield Finding(NOTICE, "detached", volume, what, attach)
-    elif claim is Claim.NOBODY:
+    elif whose is Claim.NOBODY:
         device = f", attached as {disk.devices[0].path}" if disk.devices else ""
         what = (
             f"{name} (it was of {instance or 'no instance'}{device}) is of no instance that Ganeti has. Unless a "
             "job makes it just now ('gnt-job list'), look into it, and remove it if nobody needs it"
         )
-        yield Finding(WARNING, "orphan", volume, what, _script("remove", volume) if disk.role == LIVE else _look(name))
-    elif claim is Claim.ELSEWHERE and disk.role == LIVE:
+        yield Finding(WARNING, "orphan", volume, what, script("remove", volume) if disk.role == LIVE else look(name))
+    elif whose is Claim.ELSEWHERE and disk.role == LIVE:
         what = (
-            f"{name} is live here, but Ganeti has {instance} on {known.disks[volume].node}. If that node has the disk "
-            "too, one is old: look into both before you start or remove anything"
+            f"{name} is live here, but Ganeti has {instance} on {known.disks[volume].node}, as after a failover of a "
+            "stopped instance. The next start fetches the disk to there"
         )
-        yield Finding(WARNING, "misplaced", volume, what, f"gnt-instance info {instance}")
-    elif claim is Claim.UNSURE and disk.role == LIVE and instance and known.complete:
+        yield Finding(NOTICE, "misplaced", volume, what, typed("gnt-instance", "start", instance))
+    elif whose is Claim.UNSURE and disk.role == LIVE and instance and known.complete:
         what = f"{name} is not among the disks of {instance}. Unless a job converts it just now ('gnt-job list')"
         yield Finding(WARNING, "orphan", volume, what, f"gnt-instance info {instance}")
-    elif claim is Claim.UNSURE and disk.role == LIVE and instance and instance not in known.instances:
+    elif whose is Claim.UNSURE and disk.role == LIVE and instance and instance not in known.instances:
         what = f"{name} was of {instance}, of which this node has not heard. Ask on the master before you do anything"
         yield Finding(WARNING, "orphan", volume, what, f"gnt-instance info {instance}")
 
@@ -188,12 +136,12 @@ def _half_made(disk: Disk, lives: int) -> Finding:
     name = disk.dataset
     if disk.snapshots or disk.instance or (not disk.state and lives):
         what = f"{name} has the name of a disk in the making, and may hold somebody's data: look into it"
-        return Finding(WARNING, "half-made", disk.volume, what, _look(name))
+        return Finding(WARNING, "half-made", disk.volume, what, look(name))
     if not disk.state:  # the script sees for itself that nothing is in it
         what = f"{name} is what a power cut in a create leaves. Remove clears it away if it is empty, and else refuses"
-        return Finding(WARNING, "half-made", disk.volume, what, _script("remove", disk.volume))
+        return Finding(WARNING, "half-made", disk.volume, what, script("remove", disk.volume))
     what = f"{name} is what a killed create left. No guest ever had it; the same create or remove clears it too"
-    return Finding(WARNING, "half-made", disk.volume, what, _type("zfs", "destroy", name))
+    return Finding(WARNING, "half-made", disk.volume, what, typed("zfs", "destroy", name))
 
 
 def _stray(disk: Disk, wanted: bool, copy: bool) -> Finding:
@@ -204,29 +152,35 @@ def _stray(disk: Disk, wanted: bool, copy: bool) -> Finding:
         return Finding(WARNING, "stray", disk.volume, what, f"sensible-editor {PATH}")
     if copy:
         what = f"{name} is another copy of a disk that the instance has elsewhere. It is never opened where it is"
-        return Finding(NOTICE, "stray", disk.volume, what, _look(name))
+        return Finding(NOTICE, "stray", disk.volume, what, look(name))
     what = f"{name} was made by zfsext, but {parent} is not in {PATH}. Put that in if an instance has the disk"
-    return Finding(WARNING, "stray", disk.volume, what, _look(name))
+    return Finding(WARNING, "stray", disk.volume, what, look(name))
 
 
 def _foreign(disk: Disk, wanted: bool) -> Finding:
     name = disk.dataset
     if "/" in disk.volume:
         what = f"{name} is below a disk, which cannot be removed because of it. 'zfs rename' it to another place"
-        return Finding(NOTICE, "state", name, what, _look(name))
+        return Finding(NOTICE, "state", name, what, look(name))
+    if wanted and disk.state == OWNER:
+        what = (
+            f"{name} has the name and the properties of an instance's disk, but zfsext:stamp is not its guid: it was "
+            "copied here, and is not opened. If it is the newest copy, make it the disk"
+        )
+        return Finding(WARNING, "state", name, what, typed("zfs", "set", f"zfsext:stamp={disk.guid}", name))
     if wanted:
         what = (
             f"{name} has the name of an instance's disk, but zfsext:state is {disk.state or 'not set on it'}, "
             "so it is not opened. If you restored it and it is the newest copy, make it the disk"
         )
-        return Finding(WARNING, "state", name, what, _type("zfs", "set", "zfsext:state=owner", name))
+        return Finding(WARNING, "state", name, what, typed("zfs", "set", "zfsext:state=owner", name))
     what = f"{name} was not made by zfsext, and is among its disks. 'zfs rename' it to another place"
-    return Finding(WARNING if disk.state else NOTICE, "state", name, what, _look(name))
+    return Finding(WARNING if disk.state else NOTICE, "state", name, what, look(name))
 
 
 def _devices(disk: Disk) -> Iterator[Finding]:
     """Say what is wrong with the loop devices on the disk's dataset, and with its mount."""
-    if disk.role == FOREIGN:
+    if disk.role in (FOREIGN, *COPIES):
         return
     on_image = [device for device in disk.devices if device.on_image]
     for device in disk.devices:
@@ -244,28 +198,28 @@ def _devices(disk: Disk) -> Iterator[Finding]:
             yield Finding(WARNING, "loop-leaked", device.path, what, detach)
         elif not device.lasting and not disk.busy:
             what = f"{device.path} on {disk.dataset} vanishes when it is closed (autoclear). Attach takes that back"
-            yield Finding(WARNING, "loop-leaked", device.path, what, _script("attach", disk.volume))
+            yield Finding(WARNING, "loop-leaked", device.path, what, script("attach", disk.volume))
     if len(on_image) > 1:
         paths = " ".join(device.path for device in on_image)
         what = f"{paths} are all on the image of {disk.dataset}, and a disk has one device. Detach what the VM has not"
         yield Finding(WARNING, "loop-leaked", disk.volume, what, f"fuser -v {paths}")
     if disk.role in (LIVE, STANDBY) and disk.directory and not disk.devices and not disk.busy:
         what = f"{disk.dataset} is mounted without a device: somebody was in {disk.directory} when it was detached"
-        yield Finding(NOTICE, "mounted-idle", disk.volume, what, _type("umount", disk.directory))
+        yield Finding(NOTICE, "mounted-idle", disk.volume, what, typed("umount", disk.directory))
 
 
 def _leftovers(disk: Disk) -> Iterator[Finding]:
     """Name what others left on the disk, or an export."""
     for snapshot in disk.snapshots:
-        for tag in snapshot.holds:
+        for tag in filter(lambda tag: not removal.tagged_by_us(tag), snapshot.holds):
             what = f"{snapshot.name} is held as {tag!r}, so the disk cannot be removed. If its holder is done with it"
-            yield Finding(NOTICE, "hold", snapshot.name, what, _type("zfs", "release", tag, snapshot.name))
+            yield Finding(NOTICE, "hold", snapshot.name, what, typed("zfs", "release", tag, snapshot.name))
         if snapshot.name.endswith(f"@{EXPORT_SNAPSHOT}") and not snapshot.clones and not disk.busy:
             what = f"{snapshot.name} is what an interrupted gnt-backup left; the next one clears it too"
-            yield Finding(NOTICE, "export-left", snapshot.name, what, _type("zfs", "destroy", snapshot.name))
-    if disk.partial_receive:
+            yield Finding(NOTICE, "export-left", snapshot.name, what, typed("zfs", "destroy", snapshot.name))
+    if disk.partial_receive and disk.role not in COPIES:
         what = f"{disk.dataset} keeps a part of an interrupted receive, which blocks others. If nobody resumes it"
-        yield Finding(WARNING, "partial-receive", disk.dataset, what, _type("zfs", "receive", "-A", disk.dataset))
+        yield Finding(WARNING, "partial-receive", disk.dataset, what, typed("zfs", "receive", "-A", disk.dataset))
 
 
 def _sizes(disk: Disk, known: Cluster | None) -> Iterator[Finding]:
@@ -275,7 +229,7 @@ def _sizes(disk: Disk, known: Cluster | None) -> Iterator[Finding]:
         whole, rest = divmod(disk.image_bytes, MIB)
         if rest:
             what = f"the image of {disk.dataset} has {disk.image_bytes} bytes, which is no whole MiB. Round it up"
-            command = _type("truncate", "-s", f"{whole + 1}M", f"{disk.directory}/disk.raw")
+            command = typed("truncate", "-s", f"{whole + 1}M", f"{disk.directory}/disk.raw")
             yield Finding(WARNING, "size", disk.volume, what, command)
             return
         sizes["the image"] = whole
@@ -294,7 +248,7 @@ def _reservation(disk: Disk, known: Cluster | None) -> Iterator[Finding]:
         return
     if not disk.refreservation_bytes:
         what = f"{disk.dataset} is thin and has a refquota, at which the guest sees write errors. Take that away"
-        yield Finding(WARNING, "reservation", disk.volume, what, _type("zfs", "set", "refquota=none", disk.dataset))
+        yield Finding(WARNING, "reservation", disk.volume, what, typed("zfs", "set", "refquota=none", disk.dataset))
         return
     wanted = reservation.properties(size, disk.recordsize_bytes)
     if (
@@ -326,10 +280,16 @@ def _missing(found: Inventory, known: Cluster) -> Iterator[Finding]:
     live = {disk.volume for disk in found.disks if disk.role == LIVE}
     for volume, ganeti in known.disks.items():
         if ganeti.node == known.node and volume not in live:
-            others = [f"{disk.dataset} ({disk.role})" for disk in found.disks if disk.volume == volume]
+            here = [disk for disk in found.disks if disk.volume == volume]
+            notice = copies.moved(ganeti, here)
+            if notice is not None:
+                yield notice
+                continue
+            others = [f"{disk.dataset} ({disk.role})" for disk in here]
             what = (
                 f"disk {ganeti.index} of {ganeti.instance} is not on this node"
-                f"{', but there is ' + ', '.join(others) if others else ''}. See what became of it"
+                f"{', but there is ' + ', '.join(others) if others else ''}. If another node has it, the next start "
+                "fetches it. Else see what became of it"
             )
             history = "; ".join(f"zpool history {pool.name} | grep {volume}" for pool in found.pools)
             yield Finding(CRITICAL, "missing", volume, what, history)
@@ -339,17 +299,5 @@ def _above(percent: int, *levels: tuple[str, int | None]) -> str:
     return next((severity for severity, level in levels if level is not None and percent >= level), "")
 
 
-def _look(dataset: str) -> str:
-    return _type("zfs", "list", "-r", "-t", "all", "-o", "name,used,written,creation,zfsext:instance", dataset)
-
-
 def _grow(disk: Disk, size: int | None) -> str:
-    return _script("grow", disk.volume, f"VOL_SIZE={size}", f"VOL_NEW_SIZE={size}")
-
-
-def _script(name: str, volume: str, *variables: str) -> str:
-    return " ".join([_type(f"VOL_NAME={volume}", *variables), f"{SCRIPTS}/{name}"])
-
-
-def _type(*words: str) -> str:
-    return shlex.join(words)
+    return script("grow", disk.volume, f"VOL_SIZE={size}", f"VOL_NEW_SIZE={size}")

@@ -13,7 +13,24 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 
-from zfsext import contract, guard, image, lock, loopdev, mounts, node, ownership, places, pool, zfs
+from zfsext import (
+    contract,
+    guard,
+    image,
+    local,
+    lock,
+    loopdev,
+    marks,
+    mounts,
+    node,
+    outcome,
+    ownership,
+    places,
+    pool,
+    properties,
+    transfers,
+    zfs,
+)
 from zfsext.cluster import Cluster
 from zfsext.config import Config, standby
 from zfsext.contract import EXPORT_SUFFIX, NEW_SUFFIX
@@ -26,15 +43,22 @@ SECONDS = 45
 PATIENCE = 10
 PROPERTIES = (
     *("used", "referenced", "logicalreferenced", "recordsize", "compression", "refreservation", "refquota"),
-    *("reservation", "creation", "receive_resume_token", STATE, INSTANCE, SIZE),
+    *("reservation", "creation", "receive_resume_token", "guid", "written", STATE, INSTANCE, SIZE),
+    *(properties.STAMP, properties.GENERATION, properties.PEER, properties.OVER, properties.KNOWS, properties.ROUND),
+    *(properties.ROUNDED, properties.PROMOTED, properties.REPLICAS),
 )
-NOTES = (".attached", ".attached~")
+NOTES = tuple(f".{kind}{end}" for kind in ("attached", *marks.KINDS) for end in ("", "~"))
 #: The image of a volume that Ganeti named (lib/cmdlib/instance_storage.py: GenerateDiskTemplate), wherever it was; of a
 #: mount that was detached the kernel shows no more than the path within.
 HIDDEN = re.compile(rf"(.*/[^/]+\.ext\.disk[0-9]+[^/]*)?/{re.escape(image.NAME)}( \(deleted\))?")
 
 #: What a dataset is, by its place and its state. STRAY: made by zfsext, and outside of the configured parents.
 LIVE, NEW, EXPORT, STANDBY, STRAY, FOREIGN = "live", "new", "export", "standby", "stray", "foreign"
+#: What a copy of a disk is, by its state alone: a script that was killed may have left it in another place.
+REPLICA, SEALED, TICKET, ASIDE = ownership.REPLICA, ownership.SEALED, ownership.TICKET, local.ASIDE
+COPIES = (REPLICA, SEALED, TICKET, ASIDE)
+#: What zfsext counts as the disk, or can make it: of these a node has one at the most.
+DISKS = (LIVE, TICKET, SEALED, REPLICA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +81,23 @@ class Snapshot:
 
 
 @dataclass(frozen=True, slots=True)
+class Target:
+    """A node that a round was to go to last: when that ended, and the error that it ended with, if it did."""
+
+    node: str
+    time: int
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Disk:
     """A dataset with an image in it.
 
-    volume is Ganeti's name of it, of a disk in the making the one that it will have. logical_bytes is what the image
-    holds, before compression. size_mib is the zfsext:size, image_bytes the image's own size; either may be unknown.
+    volume is Ganeti's name of it, of a disk in the making the one that it will have, and of one that was set aside the
+    one that it had. logical_bytes is what the image holds, before compression. size_mib is the zfsext:size,
+    image_bytes the image's own size; either may be unknown. From generation to replicas, all is as zfsext.properties
+    says; times are Unix seconds. written_bytes is what was written after the last snapshot, writable how it is mounted.
+    busy is that somebody works on it, transfer that it is sent or received just now.
     """
 
     dataset: str
@@ -82,6 +118,19 @@ class Disk:
     created: int = 0
     partial_receive: bool = False
     busy: bool = False
+    transfer: bool = False
+    guid: str = ""
+    generation: str = ""
+    peer: str = ""
+    round: str = ""
+    rounded: int | None = None
+    promoted: int | None = None
+    over: list[str] = field(default_factory=list)
+    knows: list[str] = field(default_factory=list)
+    replicas: list[str] = field(default_factory=list)
+    targets: list[Target] = field(default_factory=list)
+    written_bytes: int = 0
+    writable: bool = False
     directory: str = ""
     devices: list[Device] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
@@ -118,13 +167,17 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Inventory:
-    """What there is: disks, pools, what the node lacks, what is left over in /run/zfsext, devices on hidden images."""
+    """What there is: disks, pools, what the node lacks, what is left over in /run/zfsext, devices on hidden images.
+
+    taken is when it was, in Unix seconds.
+    """
 
     disks: list[Disk] = field(default_factory=list)
     pools: list[Pool] = field(default_factory=list)
     unfit: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
+    taken: int = 0
 
     @property
     def complete(self) -> bool:
@@ -157,6 +210,7 @@ def take(config: Config) -> Inventory:
             **{
                 **disk,
                 "devices": [Device(**device) for device in disk["devices"]],
+                "targets": [Target(**target) for target in disk["targets"]],
                 "snapshots": [Snapshot(**snapshot) for snapshot in disk["snapshots"]],
             }
         )
@@ -205,7 +259,7 @@ def _taken(config: Config, working: list[str]) -> Inventory:
         for name in places.pools(config.live)
     ]
     unfit = node.findings(Config(parents, config.recordsize, config.compression, config.reservation))
-    return Inventory(disks, pools, unfit, list(_left(disks)), list(_hidden()))
+    return Inventory(disks, pools, unfit, list(_left(disks)), list(_hidden()), int(time.time()))
 
 
 def _reserved(name: str, rights: dict[str, zfs.Dataset]) -> int:
@@ -243,23 +297,34 @@ def _disks(parents: list[str], working: list[str]) -> Iterator[Disk]:
     busy |= _at_work()  # who began, or ended, while we looked: what was seen of his disk need not fit together
     for name, dataset in datasets.items():
         if name not in roots:
-            volume, role = _role(name, dataset.local(STATE) or "", parents)
+            volume, role = _role(name, _state_of(dataset), parents)
             disk = _disk(dataset, volume, role, mounted.get(name), loops, by_dataset.get(name, []))
-            yield replace(disk, busy=bool({volume, disk.origin} & busy))
+            transfer = volume + transfers.SUFFIX in busy
+            yield replace(disk, busy=bool({volume, disk.origin} & busy), transfer=transfer)
+
+
+def _state_of(dataset: zfs.Dataset) -> str:
+    """Return the state that counts: a claim with the stamp of another dataset, which this is a copy of, is none."""
+    state, stamp = dataset.local(STATE) or "", dataset.local(properties.STAMP)
+    return "" if state in ownership.CLAIMS and stamp is not None and stamp != dataset["guid"] else state
 
 
 def _role(name: str, state: str, parents: Iterable[str]) -> tuple[str, str]:
     for parent in parents:
-        if name.startswith(f"{parent}/"):
-            rest = name.removeprefix(f"{parent}/")
-            return rest, LIVE if state == ownership.OWNER and "/" not in rest else FOREIGN
-        if name.startswith(f"{standby(parent)}/"):
-            rest = name.removeprefix(f"{standby(parent)}/")
+        if name.startswith((f"{parent}/", f"{standby(parent)}/")):
+            live = name.startswith(f"{parent}/")
+            rest = name.removeprefix(f"{parent if live else standby(parent)}/")
+            if state in COPIES and "/" not in rest:
+                return rest.partition(places.ASIDE)[0] if state == ASIDE else rest, state
+            if live:
+                return rest, LIVE if state == ownership.OWNER and "/" not in rest else FOREIGN
             # a power cut inside the call that makes a dataset may leave it without its state: see zfsext.removal
             if rest.endswith(NEW_SUFFIX):
                 return rest.removesuffix(NEW_SUFFIX), NEW
             if places.is_export(rest) and state in (ownership.EXPORT, ""):
                 return rest, EXPORT
+            if state == ownership.OWNER and not places.is_export(rest) and "/" not in rest:
+                return rest, LIVE  # the next script moves it to its place
             return rest, FOREIGN if "/" in rest else STANDBY
     return name.rpartition("/")[2].removesuffix(NEW_SUFFIX), STRAY
 
@@ -291,6 +356,18 @@ def _disk(
         reservation_bytes=dataset.number("reservation"),
         created=dataset.number("creation"),
         partial_receive=dataset["receive_resume_token"] not in ("-", ""),
+        guid=dataset["guid"],
+        generation=dataset.local(properties.GENERATION) or "",
+        peer=dataset.local(properties.PEER) or "",
+        round=dataset.local(properties.ROUND) or "",
+        rounded=_seconds(dataset.local(properties.ROUNDED) or ""),
+        promoted=_seconds(dataset.local(properties.PROMOTED) or ""),
+        over=(dataset.local(properties.OVER) or "").split(),
+        knows=(dataset.local(properties.KNOWS) or "").split(),
+        replicas=(dataset.local(properties.REPLICAS) or "").split(),
+        targets=[Target(node, *noted) for node, noted in outcome.of(volume).items()] if role == LIVE else [],
+        written_bytes=dataset.number("written"),
+        writable=mount is not None and mount.writable,
         directory=mount.directory if mount else "",
         devices=[
             Device(loop.path, _on_image(loop, status), loop.whole, loop.lasting)
@@ -306,6 +383,10 @@ def _mebibytes(text: str) -> int | None:
         return contract.mebibytes(SIZE, text)
     except BadInput:  # anybody can set a property
         return None
+
+
+def _seconds(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 11 else None
 
 
 def _image(mount: mounts.Mount | None) -> os.stat_result | None:

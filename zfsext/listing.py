@@ -3,16 +3,14 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from datetime import datetime
 from typing import Any
 
-from zfsext import inventory
+from zfsext import human, inventory
 from zfsext.cluster import Cluster
 from zfsext.image import MIB
-from zfsext.inventory import Disk, Inventory
+from zfsext.inventory import ASIDE, REPLICA, SEALED, TICKET, Disk, Inventory
 
-COLUMNS = ("INSTANCE", "DISK", "VOLUME", "ROLE", "SIZE", "USED", "DEVICE")
-UNITS = "BKMGTPE"
+COLUMNS = ("INSTANCE", "DISK", "VOLUME", "ROLE", "SIZE", "USED", "DEVICE", "AGE")
 WIDE = 10_000  # columns: no line of a file or a pipe is shortened
 
 
@@ -24,11 +22,13 @@ def known(found: Inventory, cluster: Cluster | None) -> list[dict[str, Any]]:
 
 def _known(disk: Disk, found: Inventory, cluster: Cluster | None) -> dict[str, Any]:
     ganeti = cluster.disks.get(disk.origin) if cluster else None
+    dated = disk.role == REPLICA and disk.rounded is not None
     joined = {
         "instance": found.instance(disk, cluster) or None,
         "disk": ganeti.index if ganeti else None,
         "size_mib": inventory.size(disk, cluster),
         "node": ganeti.node if ganeti else None,
+        "age_seconds": max(0, found.taken - (disk.rounded or 0)) if dated else None,
     }
     return {**asdict(disk), **joined}
 
@@ -42,7 +42,7 @@ def table(disks: Sequence[dict[str, Any]]) -> None:
     console = Console(markup=False, highlight=False, emoji=False, width=None if terminal else WIDE)
     lines = Table(box=None, pad_edge=False, header_style="bold")
     for column in COLUMNS:
-        right = column in ("DISK", "SIZE", "USED")
+        right = column in ("DISK", "SIZE", "USED", "AGE")
         lines.add_column(
             column, justify="right" if right else "left", no_wrap=column != "VOLUME", overflow="ellipsis", min_width=4
         )
@@ -56,9 +56,10 @@ def _cells(disk: dict[str, Any]) -> Iterator[object]:
     yield "-" if disk["disk"] is None else disk["disk"]
     yield disk["volume"]
     yield disk["role"]
-    yield "-" if disk["size_mib"] is None else human(disk["size_mib"] * MIB)
-    yield human(disk["used_bytes"])
+    yield "-" if disk["size_mib"] is None else human.size(disk["size_mib"] * MIB)
+    yield human.size(disk["used_bytes"])
     yield ",".join(device["path"] for device in disk["devices"]) or "-"
+    yield "-" if disk["age_seconds"] is None else human.age(disk["age_seconds"])
 
 
 def pages(disks: Sequence[dict[str, Any]]) -> Iterator[str]:
@@ -75,19 +76,22 @@ def _lines(disk: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "dataset", disk["dataset"]
     yield "image", f"{disk['directory']}/disk.raw" if disk["directory"] else "not mounted"
     yield "device", ", ".join(device["path"] for device in disk["devices"]) or "none"
-    yield "size", "not known" if disk["size_mib"] is None else human(disk["size_mib"] * MIB)
-    data = human(disk["logical_bytes"])
-    yield "data", f"{data} before compression, {human(disk['referenced_bytes'])} on disk"
-    yield "used", f"{human(disk['used_bytes'])} with its snapshots and what is set aside"
-    yield "properties", f"recordsize={human(disk['recordsize_bytes'])} compression={disk['compression']}"
-    yield "reservation", f"thick, {human(disk['reservation_bytes'])}" if disk["refreservation_bytes"] else "thin"
-    yield "created", datetime.fromtimestamp(disk["created"]).astimezone().isoformat(" ", "minutes")
+    yield "size", "not known" if disk["size_mib"] is None else human.size(disk["size_mib"] * MIB)
+    data = human.size(disk["logical_bytes"])
+    yield "data", f"{data} before compression, {human.size(disk['referenced_bytes'])} on disk"
+    yield "used", f"{human.size(disk['used_bytes'])} with its snapshots and what is set aside"
+    yield "properties", f"recordsize={human.size(disk['recordsize_bytes'])} compression={disk['compression']}"
+    yield "reservation", f"thick, {human.size(disk['reservation_bytes'])}" if disk["refreservation_bytes"] else "thin"
+    yield "created", human.moment(disk["created"])
     if disk["node"]:
         yield "primary node", disk["node"]
     if disk["busy"]:
         yield "at work", "a script of Ganeti's works on it just now"
+    if disk["transfer"]:
+        yield "transfer", "it is sent or received just now"
     if disk["partial_receive"]:
         yield "receive", "a partial one is kept"
+    yield from _copies(disk)
     yield "snapshots", str(len(disk["snapshots"]))
     for snapshot in disk["snapshots"]:
         for tag in snapshot["holds"]:
@@ -96,11 +100,28 @@ def _lines(disk: dict[str, Any]) -> Iterator[tuple[str, str]]:
             yield "clone", f"{clone} of {snapshot['name']}"
 
 
-def human(count: int) -> str:
-    """Return a number of bytes as zfs prints it: 96K, 1.50G (lib/libzutil/zutil_nicenum.c: zfs_nicenum_format)."""
-    power = max(0, (count.bit_length() - 1) // 10)
-    unit = UNITS[power]
-    if count % (1 << 10 * power) == 0:
-        return f"{count >> 10 * power}{unit}"
-    texts = [f"{count / (1 << 10 * power):.{digits}f}{unit}" for digits in (2, 1, 0)]
-    return next((text for text in texts if len(text) <= 5), texts[-1])
+def _copies(disk: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield what the dataset is a copy of, or which copies of it there are."""
+    if disk["generation"]:
+        yield "generation", disk["generation"]
+    peer = disk["peer"] or "a node that is not noted"
+    words = {REPLICA: f"copy of the disk on {peer}", SEALED: f"given to {peer}", TICKET: f"given by {peer}"}
+    if disk["role"] in words:
+        yield "peer", words[disk["role"]]
+    if disk["role"] == ASIDE:
+        yield "aside", "a copy that another node's has passed over"
+    if disk["round"]:
+        taken = "" if disk["rounded"] is None else f", taken at {human.moment(disk['rounded'])}"
+        age = "" if disk["age_seconds"] is None else f", {human.age(disk['age_seconds'])} ago"
+        yield "last round", disk["round"] + taken + age
+    if disk["promoted"] is not None:
+        over = f" over {', '.join(disk['over'])}" if disk["over"] else ""
+        yield "promoted", f"at {human.moment(disk['promoted'])}{over}"
+    if disk["replicas"]:
+        yield "replicas", " ".join(disk["replicas"])
+    for target in disk["targets"]:
+        how = "replicated" if target["error"] is None else f"failed: {' '.join(target['error'].split())}"
+        yield "copy", f"on {target['node']}, {human.moment(target['time'])}: {how}"
+    for node in disk["knows"]:
+        if node not in [target["node"] for target in disk["targets"]]:
+            yield "copy", f"on {node}, perhaps: it was sent data once"

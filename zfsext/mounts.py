@@ -20,15 +20,16 @@ _libc.umount2.argtypes = (ctypes.c_char_p, ctypes.c_int)
 
 
 class Mount:
-    """One line of a mount table: what is mounted, on which directory, as which device."""
+    """One line of a mount table: what is mounted, on which directory, as which device, and whether to be written to."""
 
-    __slots__ = ("device", "directory", "kind", "source")
+    __slots__ = ("device", "directory", "kind", "source", "writable")
 
-    def __init__(self, device: int, directory: str, kind: str, source: str) -> None:
+    def __init__(self, device: int, directory: str, kind: str, source: str, writable: bool = True) -> None:
         self.device = device
         self.directory = directory
         self.kind = kind
         self.source = source
+        self.writable = writable
 
 
 def table(process: str = "self") -> list[Mount]:
@@ -37,10 +38,12 @@ def table(process: str = "self") -> list[Mount]:
     with open(f"/proc/{process}/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             fields, _, rest = line.partition(" - ")
-            _, _, device, _, directory, *_ = fields.split(" ")
-            kind, source, *_ = rest.split(" ")
+            _, _, device, _, directory, options, *_ = fields.split(" ")
+            kind, source, *more = rest.rstrip("\n").split(" ")
             major, _, minor = device.partition(":")
-            mounts.append(Mount(os.makedev(int(major), int(minor)), _plain(directory), kind, _plain(source)))
+            number = os.makedev(int(major), int(minor))
+            writable = "ro" not in ",".join([options, *more]).split(",")  # of this mount, or of the file system
+            mounts.append(Mount(number, _plain(directory), kind, _plain(source), writable))
     return mounts
 
 

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import nagiosplugin
 
-from zfsext import health
-from zfsext.health import Finding, Limits
+from zfsext import finding, health
+from zfsext.finding import Finding, Limits
 from zfsext.inventory import Inventory
 
 NAMED = 3  # as many findings are named in the line; more would not be read
@@ -23,13 +23,13 @@ class Node(nagiosplugin.Resource):  # type: ignore[misc]
 
     def probe(self) -> Iterator[nagiosplugin.Metric]:
         """Yield the state, which is no performance data, and the performance data, which decides nothing."""
-        yield nagiosplugin.Metric("status", health.exit_code(self.findings), context="status")
+        yield nagiosplugin.Metric("status", finding.exit_code(self.findings), context="status")
         for pool in self.found.pools:
             if pool.size_bytes:
                 yield nagiosplugin.Metric(f"pool_{pool.name}", pool.percent, "%", min=0, max=100, context="pool")
         yield nagiosplugin.Metric("disks", len(self.found.disks), min=0, context="count")
         counts = Counter(each.severity for each in self.findings)
-        for severity in health.SEVERITIES:
+        for severity in finding.SEVERITIES:
             yield nagiosplugin.Metric(f"findings_{severity}", counts[severity], min=0, context="count")
 
 
@@ -62,7 +62,7 @@ class Figures(nagiosplugin.ScalarContext):  # type: ignore[misc]
 
 def words(found: Inventory, findings: Sequence[Finding]) -> str:
     """Return the summary and the worst findings, on one line and without the sign before the performance data."""
-    bad = [each for each in findings if health.SEVERITIES[each.severity]]
+    bad = [each for each in findings if finding.SEVERITIES[each.severity]]
     named = [f"{each.kind}: {each.what}" if len(bad) == 1 else f"{each.kind} {each.subject}" for each in bad[:NAMED]]
     more = [f"{len(bad) - NAMED} more"] if len(bad) > NAMED else []
     text = "; ".join([health.summary(found, findings), *named, *more])

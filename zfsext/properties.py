@@ -6,8 +6,6 @@ STATE = "zfsext:state"
 INSTANCE = "zfsext:instance"
 #: In MiB, for who looks at a disk that is not mounted. The size of the image decides: a grow sets that first.
 SIZE = "zfsext:size"
-#: The nodes that the disk is replicated to by timer, separated by blanks.
-REPLICAS = "zfsext:replicas"
 
 #: The version of what the properties mean. A node does not touch a disk with a higher one.
 SCHEMA = "zfsext:schema"
@@ -29,7 +27,7 @@ FINAL = "zfsext:final"
 PROMOTED = "zfsext:promoted"
 #: thin or thick: a copy sets nothing aside until it is the disk.
 RESERVATION = "zfsext:reservation"
-#: The nodes to replicate to, separated by blanks.
+#: The nodes that the disk is replicated to by timer, separated by blanks.
 REPLICAS = "zfsext:replicas"
 
 #: What travels with each round: what the disk is, whoever owns it.

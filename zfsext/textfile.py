@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
-from zfsext import health, inventory
+from zfsext import finding, inventory
 from zfsext.cluster import Cluster
-from zfsext.health import Finding
+from zfsext.finding import Finding
 from zfsext.image import MIB
-from zfsext.inventory import Inventory
+from zfsext.inventory import REPLICA, Inventory
 
 MODE = 0o644  # node_exporter is not root
 
@@ -43,16 +43,19 @@ def registry(found: Inventory, known: Cluster | None, findings: Sequence[Finding
     size = gauge("disk_size_bytes", "The disk's size.", *labels)
     used = gauge("disk_used_bytes", "What the dataset takes of the pool, with its snapshots.", *labels)
     logical = gauge("disk_logical_bytes", "What the image holds, before compression.", *labels)
+    rounds = gauge("copy_round_timestamp_seconds", "When the last round of a replica was taken.", *labels)
     for disk in found.disks:
         values = (found.instance(disk, known), disk.volume, disk.role)
         used.labels(*values).set(disk.used_bytes)
         logical.labels(*values).set(disk.logical_bytes)
+        if disk.role == REPLICA and disk.rounded is not None:
+            rounds.labels(*values).set(disk.rounded)
         mebibytes = inventory.size(disk, known)
         if mebibytes is not None:
             size.labels(*values).set(mebibytes * MIB)
     counts = gauge("findings", "What zfsext health found, by severity and kind.", "severity", "kind")
     for (severity, kind), count in Counter((each.severity, each.kind) for each in findings).items():
         counts.labels(severity, kind).set(count)
-    gauge("health_status", "0 ok, 1 warning, 2 critical, 3 unknown.").set(health.exit_code(findings))
+    gauge("health_status", "0 ok, 1 warning, 2 critical, 3 unknown.").set(finding.exit_code(findings))
     gauge("health_timestamp_seconds", "When this was written, in seconds since 1970.").set(time.time())
     return made

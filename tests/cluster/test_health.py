@@ -53,7 +53,7 @@ def test_the_command_knows_whose_disks_are_here(cluster: Cluster, nothing_left: 
     assert health(node) == []
 
     cluster.gnt("gnt-instance", "modify", "--new-primary=node2.example.com", WEB)
-    assert kinds(node) == [("warning", "misplaced")] * 2
+    assert kinds(node) == [("notice", "misplaced")] * 2
     assert kinds(other) == [("critical", "missing")] * 2
     cluster.gnt("gnt-instance", "modify", "--new-primary=node1.example.com", WEB)
     assert (health(node), health(other)) == ([], [])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zfsext import lock, loopdev, mounts, pool, zfs
+from zfsext import lock, loopdev, mounts, outcome, pool, zfs
 from zfsext import node as node_module
 from zfsext.cluster import Cluster, Disk
 
@@ -18,7 +18,9 @@ DEFAULTS = {
     "used": "98304", "available": "99999999", "referenced": "98304", "logicalreferenced": "44032",
     "recordsize": "16384", "compression": "lz4", "refreservation": "0", "refquota": "0", "reservation": "0",
     "creation": "1764000000", "receive_resume_token": "-", "mountpoint": "/zfs/vm", "zfsext:state": "-",
-    "zfsext:instance": "-", "zfsext:size": "-",
+    "zfsext:instance": "-", "zfsext:size": "-", "guid": "4711", "written": "0", "zfsext:stamp": "-",
+    "zfsext:generation": "-", "zfsext:peer": "-", "zfsext:over": "-", "zfsext:knows": "-", "zfsext:round": "-",
+    "zfsext:rounded": "-", "zfsext:promoted": "-", "zfsext:replicas": "-",
 }
 CLUSTER = Cluster(
     "node1.example.com",
@@ -69,7 +71,8 @@ class Node:
             out = f"  pool: {arguments[1]}\n state: ONLINE\nconfig:\n\n\tzfs ONLINE 0 0 0\n\n{self.errors}\n"
         elif arguments[0] == "list":
             out = "".join(
-                f"{name}\t{len(holds)}\t{','.join(clones) or '-'}\n" for name, (holds, clones) in self.snapshots.items()
+                f"{name}\t{len(holds)}\t{','.join(clones) or '-'}\t4711\t1\n"
+                for name, (holds, clones) in self.snapshots.items()
             )
         else:
             *_, properties = (each for each in arguments if each in ("zfsext:state", "mountpoint") or "," in each)
@@ -96,6 +99,8 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     monkeypatch.setattr(zfs, "_command", made.command)
     monkeypatch.setattr(zfs, "holds", lambda name: made.snapshots[name][0])
     monkeypatch.setattr(mounts, "table", lambda: made.mounts)
+    monkeypatch.setattr(outcome, "PARENT", str(tmp_path / "lib"))
+    monkeypatch.setattr(outcome, "DIRECTORY", str(tmp_path / "lib/outcome"))
     monkeypatch.setattr(loopdev, "standing", lambda: made.loops)
     monkeypatch.setattr(node_module, "findings", lambda _: [])
     return made

@@ -12,7 +12,7 @@ import nagiosplugin
 import pytest
 from conftest import CLUSTER, DB, WEB, Node
 
-from zfsext import __version__, cli, cluster, inventory, listing
+from zfsext import __version__, cli, cluster, human, inventory, listing, outcome, transfers
 from zfsext.errors import PoolUnavailable, SystemRefused
 from zfsext.inventory import Disk, Inventory
 
@@ -49,9 +49,9 @@ def test_a_list_has_a_line_for_each_disk() -> None:
     done = run("list")
     assert (done.exit_code, done.stderr) == (0, "")
     assert [line.split() for line in done.stdout.splitlines()] == [
-        ["INSTANCE", "DISK", "VOLUME", "ROLE", "SIZE", "USED", "DEVICE"],
-        ["web1.example.com", "0", WEB, "live", "64M", "1.50G", "/dev/loop0"],
-        ["-", "-", DB, "new", "-", "96K", "-"],
+        ["INSTANCE", "DISK", "VOLUME", "ROLE", "SIZE", "USED", "DEVICE", "AGE"],
+        ["web1.example.com", "0", WEB, "live", "64M", "1.50G", "/dev/loop0", "-"],
+        ["-", "-", DB, "new", "-", "96K", "-", "-"],
     ]
 
 
@@ -129,14 +129,6 @@ def test_the_script_finds_the_trees_library_and_survives_a_closed_pipe() -> None
     assert piped.stderr == ""
 
 
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [(0, "0B"), (512, "512B"), (98304, "96K"), (3 << 29, "1.50G"), (20 << 30, "20G"), (21_500_000_000, "20.0G")],
-)
-def test_sizes_look_as_in_zfs(count: int, text: str) -> None:
-    assert listing.human(count) == text
-
-
 def test_the_scripts_that_ganeti_calls_load_none_of_the_commands_libraries() -> None:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); import zfsext.provider, zfsext.verbs\n"
@@ -144,6 +136,80 @@ def test_the_scripts_that_ganeti_calls_load_none_of_the_commands_libraries() -> 
     )
     done = subprocess.run([sys.executable, "-ISc", code, str(ROOT)], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_replica_has_an_age_and_what_it_is_of(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.time", lambda: 1764000600)
+    node.disk(
+        DB,
+        "zfs/vm-standby",
+        "replica",
+        zfsext_instance="db1.example.com",
+        zfsext_peer="node2.example.com",
+        zfsext_generation="0.3",
+        zfsext_round="0.3-17",
+        zfsext_rounded="1764000000",
+    )
+    (line,) = [line.split() for line in run("list").stdout.splitlines() if " replica " in line]
+    assert (line[0], line[3], line[-1]) == ("db1.example.com", "replica", "10m")
+    page = run("show", "db1").stdout
+    assert "  generation:    0.3\n  peer:          copy of the disk on node2.example.com\n" in page
+    assert "  last round:    0.3-17, taken at 2025-11-2" in page
+    assert ", 10m ago\n" in page
+    assert "transfer" not in page
+    with transfers.alone(DB, "receive"):
+        assert "  transfer:      it is sent or received just now\n" in run("show", "db1").stdout
+    assert json.loads(run("show", "db1", "--json").stdout)["disks"][0]["age_seconds"] == 600
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ("sealed", "peer:          given to node2\n"),
+        ("ticket", "peer:          given by node2\n"),
+        ("aside", "aside:         a copy that another node's has passed over\n"),
+    ],
+)
+def test_what_is_no_replica_has_no_age(node: Node, state: str, words: str) -> None:
+    node.disk(
+        DB, "zfs/vm-standby", state, zfsext_instance="db1.example.com", zfsext_peer="node2", zfsext_rounded="1764000000"
+    )
+    (line,) = [line.split() for line in run("list").stdout.splitlines() if f" {state} " in line]
+    assert line[-1] == "-"
+    assert words in run("show", "db1").stdout
+
+
+def test_a_disk_has_its_copies(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "copy" not in run("show", "web1").stdout
+    node.datasets[f"zfs/vm/{WEB}"] |= {
+        "zfsext:replicas": "node2 node3",
+        "zfsext:knows": "node2 node3 node4",
+        "zfsext:promoted": "1764000000",
+        "zfsext:over": "node5",
+    }
+    monkeypatch.setattr("time.time", lambda: 1764000600)
+    outcome.note(WEB, "node2", None)
+    outcome.note(WEB, "node3", "no\nspace")
+    page = run("show", "web1").stdout
+    lines = dict.fromkeys(line.strip() for line in page.splitlines() if line.startswith("  copy:"))
+    moment = human.moment(1764000600)
+    assert sorted(lines) == [
+        f"copy:          on node2, {moment}: replicated",
+        f"copy:          on node3, {moment}: failed: no space",
+        "copy:          on node4, perhaps: it was sent data once",
+    ]
+    assert "  replicas:      node2 node3\n" in page
+    assert f"  promoted:      at {human.moment(1764000000)} over node5\n" in page
+
+
+def test_the_age_from_which_a_copy_is_old_can_be_chosen(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.datasets[f"zfs/vm/{WEB}"]["zfsext:replicas"] = "node2"
+    monkeypatch.setattr("time.time", lambda: 1764000000)
+    outcome.note(WEB, "node2", None)
+    monkeypatch.setattr("time.time", lambda: 1764000600)
+    for minutes, old in (("10", True), ("11", False)):
+        told = json.loads(run("health", "--json", "--copy-warning", minutes).stdout)["findings"]
+        assert ("copy-old" in [each["kind"] for each in told]) == old
 
 
 def test_health_ends_with_the_code_in_each_form(tmp_path: Path) -> None:

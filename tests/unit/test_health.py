@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 from conftest import CLUSTER, DB, MIB, WEB
 
-from zfsext import health, reservation
+from zfsext import finding, health, reservation
 from zfsext.cluster import Cluster
-from zfsext.health import CRITICAL, NOTICE, UNKNOWN, WARNING, Finding, Limits, examine
+from zfsext.finding import CRITICAL, NOTICE, UNKNOWN, WARNING, Finding, Limits
+from zfsext.health import examine
 from zfsext.inventory import Device, Disk, Inventory, Pool, Snapshot
 
 ON = Device("/dev/loop0")
@@ -135,8 +136,18 @@ def test_nothing_is_missing_while_a_pool_cannot_be_asked(pools: list[Pool]) -> N
     assert {kind for _, kind in kinds(examine(silent, CLUSTER, Limits()))} <= {"pool-state"}
 
 
-def test_a_live_disk_of_an_instance_on_another_node_is_misplaced() -> None:
-    assert kinds(examine(found(), ELSEWHERE, Limits())) == [(WARNING, "misplaced")]
+def test_a_live_disk_of_an_instance_on_another_node_goes_there_with_the_next_start() -> None:
+    (finding,) = examine(found(), ELSEWHERE, Limits())
+    assert (finding.severity, finding.kind) == (NOTICE, "misplaced")
+    assert "has web1.example.com on node2.example.com" in finding.what
+    assert finding.command == "gnt-instance start web1.example.com"
+
+
+def test_a_disk_that_was_copied_with_its_properties_is_not_opened_and_its_stamp_is_the_cure() -> None:
+    copied = replace(DISK, role="foreign", guid="4711", devices=[], directory="")
+    (finding,) = [each for each in examine(found(disks=[copied]), CLUSTER, Limits()) if each.kind == "state"]
+    assert (finding.severity, finding.command) == (WARNING, f"zfs set zfsext:stamp=4711 zfs/vm/{WEB}")
+    assert "zfsext:stamp is not its guid" in finding.what
 
 
 def test_what_has_no_state_is_destroyed_by_the_script_that_looks_into_it() -> None:
@@ -205,7 +216,7 @@ def test_levels_are_what_was_asked_for() -> None:
     [([], 0), ([NOTICE], 0), ([NOTICE, WARNING], 1), ([WARNING, UNKNOWN], 3), ([UNKNOWN, CRITICAL, WARNING], 2)],
 )
 def test_the_exit_code_is_the_worst_findings(severities: list[str], code: int) -> None:
-    assert health.exit_code([Finding(severity, "x", "x", "x") for severity in severities]) == code
+    assert finding.exit_code([Finding(severity, "x", "x", "x") for severity in severities]) == code
 
 
 def test_the_summary_counts() -> None:

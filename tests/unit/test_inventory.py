@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from conftest import CLUSTER, DB, MIB, WEB, Node
 
-from zfsext import inventory, lock, loopdev
+from zfsext import inventory, lock, loopdev, outcome, transfers
 from zfsext.config import Config
 from zfsext.errors import Busy, ZfsextError
-from zfsext.inventory import Device, Disk, Inventory, Snapshot
+from zfsext.inventory import Device, Disk, Inventory, Snapshot, Target
 
 CONFIG = Config(["zfs/vm"], "16K", "", "thin")
 
@@ -35,22 +35,108 @@ def test_a_disk_is_what_its_place_and_its_state_say(node: Node) -> None:
     node.disk(WEB)
     node.disk(WEB + ".new", "zfs/vm-standby", "creating")
     node.disk(WEB + ".snap", "zfs/vm-standby", "export")
-    node.disk(DB, "zfs/vm-standby")
+    node.disk(DB, "zfs/vm-standby", "creating")
     node.disk(DB, "zfs/old")
     node.datasets["zfs/vm/byhand"] = {}
     node.disk("child", f"zfs/vm/{WEB}")
     node.disk("received.snap", "zfs/vm-standby", "owner")
+    node.disk("moving", "zfs/vm-standby", "owner")
     node.datasets["zfs/vm-standby/byhand.new"] = {}
     node.datasets["zfs/vm-standby/byhand.snap"] = {}
     node.datasets["zfs/elsewhere"] = {}
     assert by_role(inventory.take(CONFIG)) == {
-        "live": [WEB],
+        "live": [WEB, "moving"],
         "new": [WEB, "byhand"],
         "export": [WEB + ".snap", "byhand.snap"],
         "standby": [DB, "received.snap"],
         "stray": [DB],
         "foreign": ["byhand", f"{WEB}/child"],
     }
+
+
+@pytest.mark.parametrize("place", ["zfs/vm", "zfs/vm-standby"])
+@pytest.mark.parametrize("state", ["replica", "sealed", "ticket"])
+def test_a_copy_is_what_its_state_says_wherever_it_is(node: Node, place: str, state: str) -> None:
+    node.disk(WEB, place, state, zfsext_stamp="4711")
+    assert by_role(inventory.take(CONFIG)) == {state: [WEB]}
+
+
+def test_a_copy_that_was_set_aside_is_of_the_volume_that_it_was(node: Node) -> None:
+    name = node.disk(f"{WEB}.aside-1048577.3", "zfs/vm-standby", "aside")
+    node.disk(f"{DB}.aside-1.1", "zfs/vm-standby", "replica")
+    (aside,) = [disk for disk in inventory.take(CONFIG).disks if disk.role == "aside"]
+    assert (aside.volume, aside.origin, aside.dataset) == (WEB, WEB, name)
+    assert by_role(inventory.take(CONFIG))["replica"] == [f"{DB}.aside-1.1"]
+
+
+def test_a_copy_below_another_dataset_is_foreign(node: Node) -> None:
+    node.disk("child", f"zfs/vm-standby/{WEB}", "replica")
+    assert by_role(inventory.take(CONFIG)) == {"foreign": [f"{WEB}/child"]}
+
+
+@pytest.mark.parametrize(
+    ("place", "state", "role"),
+    [
+        ("zfs/vm", "owner", "foreign"),
+        ("zfs/vm", "sealed", "foreign"),
+        ("zfs/vm-standby", "ticket", "standby"),
+        ("zfs/vm-standby", "owner", "standby"),
+        ("zfs/vm-standby", "replica", "replica"),
+    ],
+)
+def test_a_claim_that_came_with_a_copy_is_none(node: Node, place: str, state: str, role: str) -> None:
+    node.disk(WEB, place, state, zfsext_stamp="4712")
+    (disk,) = inventory.take(CONFIG).disks
+    assert (disk.role, disk.state, disk.guid) == (role, state, "4711")
+
+
+def test_all_of_a_copy_comes_through(node: Node) -> None:
+    name = node.disk(
+        WEB,
+        "zfs/vm-standby",
+        "replica",
+        written="4096",
+        zfsext_generation="1048577.3",
+        zfsext_peer="node2.example.com",
+        zfsext_over="node3 node4",
+        zfsext_knows="node2 node3",
+        zfsext_round="1048577.3-17",
+        zfsext_rounded="1764000000",
+        zfsext_promoted="1763000000",
+        zfsext_replicas="node5",
+    )
+    node.mount(name, 64)
+    node.mounts[0].writable = False
+    outcome.note(WEB, "node5", None)
+    found = inventory.take(CONFIG)
+    (disk,) = found.disks
+    assert (disk.generation, disk.peer, disk.round) == ("1048577.3", "node2.example.com", "1048577.3-17")
+    assert (disk.over, disk.knows, disk.replicas) == (["node3", "node4"], ["node2", "node3"], ["node5"])
+    assert (disk.rounded, disk.promoted, disk.written_bytes, disk.writable) == (1764000000, 1763000000, 4096, False)
+    assert disk.targets == []  # what was noted while the disk was here
+    assert found.taken > 1764000000
+    node.mounts[0].writable = True
+    assert inventory.take(CONFIG).disks[0].writable
+
+
+def test_how_the_last_rounds_of_a_disk_ended_comes_through(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.disk(WEB)
+    monkeypatch.setattr("time.time", lambda: 1764000000)
+    outcome.note(WEB, "node2", None)
+    outcome.note(WEB, "node3", "no space")
+    (disk,) = inventory.take(CONFIG).disks
+    assert sorted(disk.targets, key=lambda target: target.node) == [
+        Target("node2", 1764000000),
+        Target("node3", 1764000000, "no space"),
+    ]
+    assert (disk.rounded, disk.writable) == (None, False)
+
+
+@pytest.mark.parametrize("text", ["soon", "-1", "9" * 12, "\u0661"])
+def test_a_moment_that_cannot_be_is_none(node: Node, text: str) -> None:
+    node.disk(WEB, zfsext_rounded=text, zfsext_promoted=text)
+    (disk,) = inventory.take(CONFIG).disks
+    assert (disk.rounded, disk.promoted) == (None, None)
 
 
 def test_all_of_a_disk_comes_through(node: Node) -> None:
@@ -110,10 +196,11 @@ def test_a_pools_errors_are_zpools_words_and_never_guessed(node: Node) -> None:
 def test_what_is_left_in_run_is_of_volumes_that_are_not_here(node: Node) -> None:
     node.disk(WEB)
     os.mkdir(lock.RUN, 0o700)
-    for name in (f"{WEB}.lock", f"{DB}.lock", f"{DB}.attached", "unknown"):
+    for name in (f"{WEB}.lock", f"{DB}.lock", f"{DB}.attached", f"{DB}.word~", f"{WEB}.given", "unknown"):
         Path(lock.RUN, name).touch()
     os.mkdir(f"{lock.RUN}/{DB}.new")
-    assert [path.rpartition("/")[2] for path in inventory.take(CONFIG).left] == [f"{DB}.attached", f"{DB}.new"]
+    left = [path.rpartition("/")[2] for path in inventory.take(CONFIG).left]
+    assert left == [f"{DB}.attached", f"{DB}.new", f"{DB}.word~"]
     with lock.VolumeLock(DB, "create"):
         assert inventory.take(CONFIG).left == []
 
@@ -125,6 +212,10 @@ def test_a_volume_at_work_is_busy_and_no_lock_is_made(node: Node) -> None:
     assert os.listdir(lock.RUN) == []
     with lock.VolumeLock(WEB, "grow"):
         assert inventory.take(CONFIG).disks[0].busy
+    with transfers.alone(WEB, "send"):
+        (disk,) = inventory.take(CONFIG).disks
+        assert (disk.busy, disk.transfer) == (False, True)
+    assert not inventory.take(CONFIG).disks[0].transfer
 
 
 def test_a_look_that_hangs_is_not_joined_by_others(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:

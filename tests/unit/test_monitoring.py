@@ -8,7 +8,7 @@ import pytest
 from conftest import CLUSTER, MIB, WEB
 
 from zfsext import nagios, textfile
-from zfsext.health import CRITICAL, NOTICE, UNKNOWN, WARNING, Finding, Limits
+from zfsext.finding import CRITICAL, NOTICE, UNKNOWN, WARNING, Finding, Limits
 from zfsext.inventory import Disk, Inventory, Pool
 
 FOUND = Inventory(
@@ -65,6 +65,18 @@ def test_unexpected_trouble_is_unknown_and_one_line(capsys: pytest.CaptureFixtur
         nagios.report(examined, Limits())
     assert ended.value.code == 3
     assert capsys.readouterr().out == "UNKNOWN: ValueError: nobody thought of that\n"
+
+
+def test_a_replica_has_the_moment_of_its_last_round(tmp_path: Path) -> None:
+    path = tmp_path / "zfsext.prom"
+    copies = [
+        Disk("zfs/vm-standby/a", "a", "replica", instance="web1", rounded=1764000000),
+        Disk("zfs/vm-standby/b", "b", "replica", instance="web1"),
+        Disk("zfs/vm-standby/c", "c", "sealed", instance="web1", rounded=1764000000),
+    ]
+    textfile.write(str(path), Inventory(copies), None, [])
+    lines = [line for line in path.read_text().splitlines() if line.startswith("zfsext_copy_round")]
+    assert lines == ['zfsext_copy_round_timestamp_seconds{instance="web1",role="replica",volume="a"} 1.764e+09']
 
 
 def test_the_file_is_whole_readable_and_has_the_documented_names(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ def test_the_package_and_the_library_have_one_version() -> None:
 
 def test_each_kind_of_finding_and_each_metric_is_in_the_man_page() -> None:
     page = (ROOT / "doc/man/zfsext.8.rst").read_text(encoding="utf-8")
-    sources = "".join((ROOT / f"zfsext/{name}.py").read_text(encoding="utf-8") for name in ("health", "cli_health"))
+    modules = ("health", "copies", "cli_health")
+    sources = "".join((ROOT / f"zfsext/{name}.py").read_text(encoding="utf-8") for name in modules)
     kinds = set(re.findall(r"Finding\([\w.]+, \"([\w-]+)\"", sources))
     documented = re.findall(r"^([\w-]+) \((?:notice|warning|critical|unknown)", page, re.MULTILINE)
     assert sorted(kinds) == documented
