@@ -11,6 +11,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROVIDER = "./usr/share/ganeti/extstorage/zfsfile"
+HOOKS = [
+    *("instance-failover-pre", "instance-migrate-pre", "instance-remove-post"),
+    *("node-add-post", "node-modify-pre"),
+]
 SCRIPTS = ["attach", "close", "create", "detach", "grow", "open", "remove", "setinfo", "snapshot", "verify"]
 
 
@@ -64,19 +68,38 @@ def test_the_command_is_where_the_sudoers_line_has_it(files: tarfile.TarFile) ->
     assert "_ZFSEXT_COMPLETE=bash_complete" in text(files, "./usr/share/bash-completion/completions/zfsext")
 
 
-@pytest.mark.parametrize("verb", ["failover", "migrate"])
-def test_the_hook_has_a_name_that_ganeti_runs(files: tarfile.TarFile, verb: str) -> None:
-    hook = files.getmember(f"./etc/ganeti/hooks/instance-{verb}-pre.d/zfsext")
+@pytest.mark.parametrize("event", HOOKS)
+def test_the_hook_has_a_name_that_ganeti_runs(files: tarfile.TarFile, event: str) -> None:
+    hook = files.getmember(f"./etc/ganeti/hooks/{event}.d/zfsext")
     assert hook.mode == 0o755
     assert text(files, hook.name).splitlines()[0] == "#!/usr/bin/python3 -IS"
 
 
 def test_what_an_administrator_may_change_is_kept_on_upgrade(control: tarfile.TarFile) -> None:
-    assert text(control, "./conffiles").split() == [
-        "/etc/ganeti/hooks/instance-failover-pre.d/zfsext",
-        "/etc/ganeti/hooks/instance-migrate-pre.d/zfsext",
-        "/etc/zfsext.conf",
+    hooks = [f"/etc/ganeti/hooks/{event}.d/zfsext" for event in HOOKS]
+    assert text(control, "./conffiles").split() == [*hooks, "/etc/zfsext.conf"]
+
+
+def test_what_other_nodes_run_is_where_they_look_for_it(files: tarfile.TarFile) -> None:
+    answer = files.getmember("./usr/libexec/zfsext/answer")
+    assert answer.mode == 0o755
+    assert text(files, answer.name).splitlines()[0] == "#!/usr/bin/python3 -IS"
+
+
+def test_the_timer_is_there_and_not_enabled(files: tarfile.TarFile, control: tarfile.TarFile) -> None:
+    timer, service = (text(files, f"./lib/systemd/system/zfsext-replicate.{kind}") for kind in ("timer", "service"))
+    assert "\nOnCalendar=*:0/15\n" in timer
+    assert "\nPersistent=true\n" in timer
+    assert "\nExecStart=/usr/sbin/zfsext replicate --all\n" in service
+    assert "multi-user.target.wants" not in " ".join(files.getnames())
+    scripts = [text(control, m.name) for m in control if m.isfile() and m.mode & 0o100]
+    commands = [line for script in scripts for line in script.splitlines() if "zfsext-replicate" in line]
+    # What was enabled stays so on an upgrade; nothing enables it, and nothing starts it.
+    assert [line for line in commands if " enable " in line] == [
+        "\t\t\tdeb-systemd-helper enable 'zfsext-replicate.timer' >/dev/null || true"
     ]
+    assert "\t\tif deb-systemd-helper --quiet was-enabled 'zfsext-replicate.timer'; then\n" in text(control, "./postinst")
+    assert not [line for line in commands if re.search(r"\b(re)?start\b", line)]
 
 
 def test_the_library_is_complete(files: tarfile.TarFile) -> None:
@@ -89,12 +112,17 @@ def test_the_directory_that_ganeti_logs_to_is_there_without_systemd(files: tarfi
     assert (logs.isdir(), logs.mode, logs.uname) == (True, 0o750, "root")
 
 
+def test_what_is_noted_of_copies_is_for_root_alone(files: tarfile.TarFile) -> None:
+    notes = files.getmember("./var/lib/zfsext")
+    assert (notes.isdir(), notes.mode, notes.uname) == (True, 0o700, "root")
+
+
 def test_no_maintainer_script_goes_near_a_disk(control: tarfile.TarFile) -> None:
     # Installed, upgraded, removed and purged beside running virtual machines.
     scripts = [text(control, m.name) for m in control if m.isfile() and m.mode & 0o100]
     assert scripts
     commands = " ".join(line for script in scripts for line in script.splitlines() if not line.startswith("#"))
-    for harmless in ("ganeti-extstorage-zfs", "/dev/null"):
+    for harmless in ("ganeti-extstorage-zfs", "/dev/null", "systemctl --system daemon-reload"):
         commands = commands.replace(harmless, "")
     dangerous = r"\b(zfs|zpool|losetup|u?mount|dmsetup|lvm|mdadm|udevadm|systemctl|invoke-rc.d|rm -r\w*)\b|/dev/"
     assert re.search(dangerous, commands) is None
