@@ -61,9 +61,10 @@ def forget(volume: str, *kinds: str) -> None:
             continue
 
 
-def set_opened(volume: str) -> None:
-    """Note that Ganeti opened the disk just now."""
+def note_opened(volume: str) -> None:
+    """Note that Ganeti opened the disk just now; what was said of a move before has had its time."""
     _write(volume, OPENED, {})
+    forget(volume, WORD, GIVEN)
 
 
 def opened(volume: str) -> bool:

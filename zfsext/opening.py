@@ -92,8 +92,7 @@ def open_(volume: str, config: Config, peers: Peers) -> None:
 
 def _go_live(here: Local, config: Config) -> None:
     _device(here, config)
-    marks.forget(here.volume, marks.WORD, marks.GIVEN)
-    marks.set_opened(here.volume)
+    marks.note_opened(here.volume)
 
 
 def _usable(here: Local, config: Config, peers: Peers) -> bool:

@@ -72,7 +72,7 @@ def _warm(request: "Request") -> str | None:
     if device is not None and request.action == "open":
         from zfsext import marks
 
-        marks.set_opened(request.volume)
+        marks.note_opened(request.volume)
     lock.release()
     return device if request.action == "attach" or device is None else ""
 
