@@ -19,6 +19,7 @@ from zfsext import (
     records,
     returning,
     taking,
+    withdrawal,
     zfs,
 )
 from zfsext.config import Config, standby
@@ -190,6 +191,13 @@ def _forget(call: Call) -> dict[str, Any]:
     return {}
 
 
+def _withdraw(call: Call) -> dict[str, Any]:
+    node = records.node(call.request["on"])
+    with peer.peers() as peers:
+        withdrawal.withdraw(groups.of(_volume(call.request["volume"]), call.config), node, call.config, peers)
+    return {}
+
+
 def _remove(call: Call) -> dict[str, Any]:
     volume = _volume(call.request["volume"])
     with VolumeLock(volume, f"remove for {call.source}") as lock, peer.peers() as peers:
@@ -229,6 +237,7 @@ OPS: dict[str, Callable[[Call], dict[str, Any]]] = {
     "replicate": _replicate,
     "floor": _floor,
     "forget": _forget,
+    "withdraw": _withdraw,
     "remove": _remove,
     "offline": _offline,
     "claims": _claims,

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-from zfsext import local, nodes, outcome, replication, seeding
+from zfsext import handover, local, nodes, outcome, replication, seeding, whereabouts
 from zfsext.config import Config
 from zfsext.errors import Refused, ZfsextError
+from zfsext.ownership import OWNER, SEALED
 from zfsext.peer import Peers
 from zfsext.transfer import Progress
 
@@ -38,7 +39,7 @@ def from_owner(
     node: str,
     config: Config,
     peers: Peers,
-    said: Callable[[Progress], None] | None = None,
+    said: Callable[[Progress], None],
     bandwidth: int = 0,
 ) -> int:
     """Have the disks' owner, this node or another, replicate them to the node, and return the bytes that were sent.
@@ -46,20 +47,49 @@ def from_owner(
     Raises Refused if the node has the disks itself, or if nobody who answers has them.
     """
     _require_candidate()
-    owner = seeding.found(volumes[0], config, peers)
+    owner = whereabouts.holder(volumes[0], config, peers).node
     if owner == node:
         raise Refused(f"{node} has the disks themselves, and needs no copy of them")
+    return _one(owner, volumes, node, config, peers, said, bandwidth)
+
+
+def until_little_is_left(
+    volumes: Sequence[str],
+    node: str,
+    config: Config,
+    peers: Peers,
+    said: Callable[[Progress], None],
+    bandwidth: int = 0,
+) -> int:
+    """Replicate the disks to the node, wherever they are, so that a hand-over has little to send; return the bytes.
+
+    What an interrupted hand-over has left sealed is taken back first. What the node has already is not sent.
+    """
+    _require_candidate()
+    owner = whereabouts.holder(volumes[0], config, peers)
+    if owner.state == SEALED:
+        if owner.node == local.me():
+            handover.take_back(volumes, config, peers)
+        else:
+            peers.line(owner.node).call("reclaim", seconds=seeding.STILL, volume=volumes[0])
+        owner = whereabouts.holder(volumes[0], config, peers)
+    if owner.node == node or owner.state != OWNER:  # what has a ticket is complete where it is, and stopped
+        return 0
+    return sum(seeding.shrinking(lambda: _one(owner.node, volumes, node, config, peers, said, bandwidth)))
+
+
+def _one(
+    owner: str,
+    volumes: Sequence[str],
+    node: str,
+    config: Config,
+    peers: Peers,
+    said: Callable[[Progress], None],
+    bandwidth: int,
+) -> int:
     if owner == local.me():
         return replicate(volumes, node, config, peers, said, bandwidth)
-    answer = peers.line(owner).follow(
-        "replicate",
-        lambda told: said(Progress(str(told[0]), int(told[1]), int(told[2]))) if said else None,
-        seeding.STILL,
-        volume=volumes[0],
-        to=node,
-        bandwidth=bandwidth,
-    )
-    return int(answer["sent"])
+    return seeding.one(peers.line(owner), volumes[0], node, said, bandwidth)
 
 
 def _require_candidate() -> None:

@@ -8,7 +8,7 @@ import contextlib
 import os
 from collections.abc import Collection
 
-from zfsext import asking, local, marks, nodes, removal, taking, zfs
+from zfsext import asking, local, marks, nodes, outcome, removal, taking, zfs
 from zfsext.config import Config
 from zfsext.errors import Refused, Speechless, ZfsextError
 from zfsext.lock import VolumeLock
@@ -28,7 +28,7 @@ def remove(volume: str, config: Config, peers: Peers, asker: str = "") -> None:
     here = local.find(volume, config)
     if here is None or (here.record.state == OWNER and not asking.who_may_know(here)):
         removal.remove(volume, config)
-        marks.forget(volume)
+        _forget(volume)
         return
     if here.record.state == OWNER and not local.stands(here):
         verdict, answers = asking.judged(here, peers)
@@ -48,8 +48,13 @@ def remove(volume: str, config: Config, peers: Peers, asker: str = "") -> None:
         local.settle(local.require(volume, config), config)
     note(volume, identity, knows)
     removal.remove(volume, config)
-    marks.forget(volume)
+    _forget(volume)
     end_copies(volume, identity, knows - {asker}, peers)
+
+
+def _forget(volume: str) -> None:
+    marks.forget(volume)
+    outcome.forget(volume)
 
 
 def _remove_elsewhere(volume: str, config: Config, peers: Peers) -> None:

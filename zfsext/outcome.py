@@ -52,9 +52,9 @@ def of(volume: str) -> dict[str, Outcome]:
     return found
 
 
-def forget(volume: str) -> None:
-    """Remove the notes on the volume, because it is no disk of this node any more."""
-    for name in _names(volume):
+def forget(volume: str, node: str | None = None) -> None:
+    """Remove the notes on the volume, because it is no disk of this node any more; or the one on a node's copy."""
+    for name in _names(volume) if node is None else [f"{volume}.{node}"]:
         try:
             os.unlink(f"{DIRECTORY}/{name}")
         except FileNotFoundError:

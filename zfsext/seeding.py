@@ -3,11 +3,11 @@
 import time
 from collections.abc import Callable, Sequence
 
-from zfsext import asking, groups, local, nodes
+from zfsext import asking, local, nodes
 from zfsext.config import Config
 from zfsext.errors import Refused
 from zfsext.ownership import OWNER, REPLICA, SEALED, TICKET, Record, best
-from zfsext.peer import Line, Peers, peers
+from zfsext.peer import Line, peers
 from zfsext.transfer import Progress
 
 #: What is left for the downtime: a round that sent no more is the last before the VM stops. Bytes.
@@ -59,21 +59,29 @@ def rounds(line: Line, volume: str, target: str, said: Callable[[Progress], None
 
     Returns the bytes that the last round sent.
     """
-    before = 0
-    sent = 0
-    for number in range(ROUNDS):
-        answer = line.follow(
-            "replicate",
-            lambda told: said(Progress(str(told[0]), int(told[1]), int(told[2]))),
-            STILL,
-            volume=volume,
-            to=target,
-            bandwidth=bandwidth,
-        )
-        sent = int(answer["sent"])
-        if sent <= SMALL or (number and sent >= before):
+    return shrinking(lambda: one(line, volume, target, said, bandwidth))[-1]
+
+
+def one(line: Line, volume: str, target: str, said: Callable[[Progress], None], bandwidth: int = 0) -> int:
+    """Have the owner replicate the VM's disks to the target, and return the bytes that it sent."""
+    answer = line.follow(
+        "replicate",
+        lambda told: said(Progress(str(told[0]), int(told[1]), int(told[2]))),
+        STILL,
+        volume=volume,
+        to=target,
+        bandwidth=bandwidth,
+    )
+    return int(answer["sent"])
+
+
+def shrinking(replicate: Callable[[], int]) -> list[int]:
+    """Replicate until what a round sends is small, or does not shrink; return the bytes of each."""
+    sent: list[int] = []
+    for _ in range(ROUNDS):
+        sent.append(replicate())
+        if sent[-1] <= SMALL or (len(sent) > 1 and sent[-1] >= sent[-2]):
             break
-        before = sent
     return sent
 
 
@@ -92,17 +100,3 @@ def _require_promotable(volumes: Sequence[str], config: Config, answers: asking.
             raise Refused(f"disk {volume} has no copy on {local.me()}, and its owner does not answer")
         if here.record.state == REPLICA and here.record.round is None:
             raise Refused(f"the copy of {volume} on {local.me()} was never complete")
-
-
-def found(volume: str, config: Config, others: Peers) -> str:
-    """Return the node that has the disk, this one or another. Raises Refused if nobody who answers has it."""
-    group = groups.of(volume, config)
-    here = local.find(volume, config)
-    if here is not None and here.record.state == OWNER:
-        return local.me()
-    answers = asking.ask(group, nodes.peers(), others)
-    holder = best(None, answers.of(volume))
-    if holder is None:
-        silent = "; ".join(answers.silent.values())
-        raise Refused(f"no node that answers has disk {volume}{': ' + silent if silent else ''}")
-    return holder
