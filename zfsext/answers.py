@@ -121,7 +121,8 @@ def _abort(call: Call) -> dict[str, Any]:
 def _round(call: Call) -> dict[str, Any]:
     facts = {_volume(volume): _facts(of) for volume, of in call.request["facts"].items()}
     which, generation = records.round_(call.request["round"]), records.generation(call.request["generation"])
-    taking.complete(facts, which, generation, int(call.request["taken"]), call.config)
+    bases = {records.node(node): records.round_(base) for node, base in call.request["bases"].items()}
+    taking.complete(facts, which, generation, int(call.request["taken"]), bases, call.config)
     return {}
 
 

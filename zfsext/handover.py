@@ -87,8 +87,7 @@ def give(
             raise Busy(f"disk {', '.join(in_use)} is in use on this node: stop the VM here first")
         group = _current(group, config, peers)
         line = peers.line(target)
-        replication.require_identity(group)
-        group = groups.refresh(group, config)
+        group = replication.of_one_time(group, config)
         there = [transfer.look(line, each) for each in group]
         number = _number(group, [each.record.floor for each in there if each.record is not None])
         groups.change(group, knows=_knows(group) | {target}, state=OWNER, peer="", final=None)

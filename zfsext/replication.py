@@ -35,13 +35,11 @@ def replicate(
         with groups.locked(volumes, f"replication to {node}"):
             group = owned(volumes, config)
             transfer.require_plain(group)
-            if any(each.identity is None for each in group):
-                require_identity(group)
-                group = owned(volumes, config)
+            group = of_one_time(group, config)
         there = [transfer.look(line, each) for each in group]
         last = group[0].record.round
         if _complete(there, group, last) and rounds.idle(group, last) and last is not None:
-            _tell(line, group, last)
+            _tell(line, group, last, {})
             return 0
         require_room(line, group, there)
         if any(node not in each.record.knows for each in group):  # before the first byte
@@ -57,7 +55,7 @@ def replicate(
             again = owned(volumes, config)
             if any(now.record.generation != then.record.generation for now, then in zip(again, group, strict=True)):
                 raise Refused("the VM moved while it was replicated")
-            _tell(line, again, which)
+            _tell(line, again, which, rounds.bases(again, node))
             groups.change(again, round=which)
         rounds.keep(group, which, node)
         return sender.sent
@@ -72,13 +70,21 @@ def owned(volumes: Sequence[str], config: Config) -> list[Local]:
     return group
 
 
-def require_identity(group: Sequence[Local]) -> None:
-    """Give disks that an earlier version made what a disk has that travels."""
+def of_one_time(group: list[Local], config: Config) -> list[Local]:
+    """Give an owner's disks what a disk has that travels, and all the same generation; return them as they are then.
+
+    A disk that an earlier version made has no identity; one that was added to the VM later has a lower generation.
+    """
+    newest = max(each.record.generation for each in group)
+    if all(each.identity is not None and each.record.generation == newest for each in group):
+        return group
     for each in group:
         if each.identity is None:
             thick = each.copy.dataset.number("refreservation") > 0
             new = {properties.ID: uuid.uuid4().hex, properties.RESERVATION: "thick" if thick else "thin"}
             zfs.change_all({each.name: {**each.changes(), **new}})
+    groups.change(group, generation=newest)
+    return groups.refresh(group, config)
 
 
 def _complete(there: Sequence[There], group: Sequence[Local], last: Round | None) -> bool:
@@ -91,10 +97,11 @@ def _complete(there: Sequence[There], group: Sequence[Local], last: Round | None
     )
 
 
-def _tell(line: Line, group: Sequence[Local], which: Round) -> None:
+def _tell(line: Line, group: Sequence[Local], which: Round, bases: dict[str, str]) -> None:
     facts = {each.volume: transfer.facts(each) for each in group}
     generation = str(group[0].record.generation)
-    line.call("round", facts=facts, round=str(which), generation=generation, taken=int(time.time()))
+    taken = int(time.time())
+    line.call("round", facts=facts, round=str(which), generation=generation, taken=taken, bases=bases)
 
 
 def require_room(line: Line, group: Sequence[Local], there: Sequence[There]) -> None:

@@ -32,6 +32,19 @@ def _next(group: Sequence[Local], there: Sequence[There]) -> Round:
     return Round(generation, max(counts, default=0) + 1)
 
 
+def bases(group: Sequence[Local], but: str) -> dict[str, str]:
+    """Return the rounds that the next increments to other nodes than this one begin with, by the nodes."""
+    found = {}
+    for snapshot in zfs.snapshots(group[0].name):
+        which = records.of_snapshot(snapshot.short)
+        if which is None or not snapshot.holds:
+            continue
+        for held in zfs.holds(snapshot.name):
+            if held.startswith(tag("")) and held != tag(but):
+                found[held.removeprefix(tag(""))] = str(which)
+    return found
+
+
 def idle(group: Sequence[Local], which: Round | None) -> bool:
     """Tell whether nothing was written to any of the disks, and nobody took a snapshot, since the round."""
     if which is None:
@@ -50,7 +63,7 @@ def keep(group: Sequence[Local], which: Round, node: str) -> None:
     marked = {f"{each.name}#{records.PREFIX}{which}": records.snapshot(each.name, which) for each in group}
     zfs.bookmark(marked)
     for each in group:
-        taking.prune(each, which, tag(node))
+        taking.prune(each, which, lambda held, _: held == tag(node))
         old = [mark for mark in zfs.bookmarks(each.name) if mark.name not in marked]
         ours = [mark for mark in old if records.of_snapshot(mark.name.partition("#")[2]) is not None]
         needed = {snapshot.guid for snapshot in zfs.snapshots(each.name)}

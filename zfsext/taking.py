@@ -176,9 +176,17 @@ def abort(volume: str, config: Config) -> None:
 
 
 def complete(
-    facts: Mapping[str, Mapping[str, str]], which: Round, generation: Generation, taken: int, config: Config
+    facts: Mapping[str, Mapping[str, str]],
+    which: Round,
+    generation: Generation,
+    taken: int,
+    bases: Mapping[str, Round],
+    config: Config,
 ) -> None:
-    """Note that the round is here for all disks of the VM (facts has them), and destroy what it makes superfluous."""
+    """Note that the round is here for all disks of the VM (facts has them), and destroy what it makes superfluous.
+
+    bases are what the next increments to other nodes begin with: this one keeps them for when the disk is its own.
+    """
     with locked(list(facts), "round", BRIEF):
         group = groups.require(list(facts), config)
         for here in group:
@@ -200,16 +208,35 @@ def complete(
             }
         )
         for here in group:
-            prune(here, which, removal.TAG)
+            _keep(here, bases)
+            prune(here, which, lambda tag, base: tag == removal.TAG or _is_past(tag, base, bases))
 
 
-def prune(here: Local, last: Round, tag: str) -> None:
-    """Destroy our snapshots and bookmarks before the last round, as far as nobody else holds or has cloned them."""
+def _keep(here: Local, bases: Mapping[str, Round]) -> None:
+    there = {each.short for each in zfs.snapshots(here.name)}
+    kept = {records.snapshot(here.name, base): f"{removal.TAG}:{node}" for node, base in bases.items()}
+    for name, tag in kept.items():
+        if name.partition("@")[2] in there:
+            zfs.hold({name: tag})
+
+
+def _is_past(tag: str, base: Round, bases: Mapping[str, Round]) -> bool:
+    """Tell whether a hold is for another node's next increment that begins with something else by now."""
+    return removal.tagged_by_us(tag) and bases.get(tag.partition(":")[2]) != base
+
+
+def prune(here: Local, last: Round, past: Callable[[str, Round], bool]) -> None:
+    """Destroy our snapshots before the last round, as far as nobody holds or has cloned them.
+
+    past tells which holds have had their time, by the tag and the round that is held.
+    """
     name = records.snapshot(here.name, last)
     snapshots = zfs.snapshots(here.name)
     until = next((each.txg for each in snapshots if each.name == name), 0)
-    old = [each for each in snapshots if records.of_snapshot(each.short) is not None and each.txg < until]
-    zfs.release_holds({each.name: [tag] for each in old if each.holds})
+    ours = [(each, which) for each in snapshots if (which := records.of_snapshot(each.short)) and each.txg < until]
+    old = [each for each, _ in ours]
+    held = {each.name: [tag for tag in zfs.holds(each.name) if past(tag, which)] for each, which in ours if each.holds}
+    zfs.release_holds({name: tags for name, tags in held.items() if tags})
     kept = {each.name for each in zfs.snapshots(here.name) if each.holds or each.clones} if old else set()
     zfs.destroy_snapshots([each.name for each in old if each.name not in kept])
 

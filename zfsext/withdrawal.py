@@ -65,7 +65,7 @@ def _release(here: Local, node: str) -> None:
     }
     zfs.release_holds({name: held for name, held in unneeded.items() if held})
     if here.record.round is not None:
-        taking.prune(here, here.record.round, rounds.tag(node))
+        taking.prune(here, here.record.round, lambda held, _: held == rounds.tag(node))
         return
     left = [each for each in zfs.snapshots(here.name) if records.of_snapshot(each.short) is not None]
     zfs.destroy_snapshots([each.name for each in left if not each.holds and not each.clones])
