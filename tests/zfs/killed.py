@@ -1,6 +1,7 @@
 """A script's life and death: the state that it starts from, the kill, and what must be true afterwards."""
 
 import random
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -11,6 +12,8 @@ from quick import Quick
 
 Picture = dict[str, set[str]]
 
+#: The properties that no two disks have alike: that they are there is what counts.
+UNIQUE = re.compile(r"(\tzfsext:(?:id|stamp))\t.*")
 DATA = random.Random(1).randbytes(MIB)  # noqa: S311 (the same in each process)
 
 
@@ -171,9 +174,8 @@ def picture(disk: Disk) -> Picture:
     if disk.exists():  # its mount point comes with the first look into it, and stays until it is removed
         found["directories"].discard(disk.name)
     found["loops"] = {line.split(None, 1)[1] for line in loops()}
-    found["properties"] = set(
-        run("zfs", "get", "-Hpr", "-s", "local", "-o", "name,property,value", "all", "zfs").splitlines()
-    )
+    lines = run("zfs", "get", "-Hpr", "-s", "local", "-o", "name,property,value", "all", "zfs").splitlines()
+    found["properties"] = {UNIQUE.sub(r"\1", line) for line in lines}
     found["size"] = {str(disk.image.stat().st_size)} if disk.image.exists() else set()
     return found
 
