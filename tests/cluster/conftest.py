@@ -66,15 +66,12 @@ class Node:
     @contextmanager
     def holding(self, device: str) -> Iterator[None]:
         """Let a process have the device open, as a VM has it (the fake hypervisor opens none)."""
-        holder = self.begin("sh", "-c", 'exec 9<>"$1" && echo held && read -r _', "sh", device)
-        assert holder.stdin is not None
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
-        try:
+        with self.begin("sh", "-c", 'exec 9<>"$1" && echo held && read -r _', "sh", device) as holder:
+            assert holder.stdin is not None
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == b"held\n"
             yield
-        finally:
             holder.stdin.close()
-            holder.wait()
 
     def sent(self) -> int:
         """Return how many bytes the node has sent to others so far."""
