@@ -247,6 +247,11 @@ class Peers:
             except ZfsextError as error:
                 yield name, Speechless(str(error))
 
+    def call_again(self, name: str) -> Line:
+        """Connect anew to a node that fell silent. Whether it is back shows when it is asked."""
+        self._silent.pop(name, None)
+        return self.line(name)
+
     def hang_up(self, name: str, why: str) -> None:
         """End the connection to a node that fell silent."""
         self._silent[name] = why

@@ -1,5 +1,6 @@
 """A round of replication: a VM's disks, as they are at one moment, brought to another node."""
 
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -7,12 +8,15 @@ from contextlib import ExitStack, contextmanager
 
 from zfsext import groups, local, properties, rounds, transfer, zfs
 from zfsext.config import Config
-from zfsext.errors import NoSpace, Refused
+from zfsext.errors import NoSpace, Refused, Speechless
 from zfsext.local import Local
 from zfsext.ownership import OWNER, Round
 from zfsext.peer import Line, Peers
 from zfsext.transfer import Progress, There
 from zfsext.transfers import alone, taken_over
+
+#: How long to wait before a node is called again in the middle of a round, in seconds: it may be booting.
+PAUSES = (2, 5, 10, 20, 40, 60, 60)
 
 
 def replicate(
@@ -50,7 +54,8 @@ def replicate(
         which = rounds.take(group, there, node)
         sender = transfer.Sender(line, local.me(), bandwidth, said)
         for each, has in zip(group, there, strict=True):
-            sender.send(each, which, each.record.generation, has)
+            _persist(sender, each, which, has, peers)
+        line = sender.line
         with groups.locked(volumes, f"replication to {node}"):
             again = owned(volumes, config)
             if any(now.record.generation != then.record.generation for now, then in zip(again, group, strict=True)):
@@ -59,6 +64,23 @@ def replicate(
             groups.change(again, round=which)
         rounds.keep(group, which, node)
         return sender.sent
+
+
+def _persist(sender: transfer.Sender, here: Local, which: Round, there: There | None, peers: Peers) -> None:
+    """Send a disk, and call the node again if the connection breaks off: what arrived until then is not sent twice."""
+    for pause in (*PAUSES, 0):
+        try:
+            has = there or transfer.look(sender.line, here)
+            sender.send(here, which, here.record.generation, has)
+            return
+        except Speechless as error:
+            if not pause:
+                raise
+            os.write(2, f"zfsext: {error}; trying again in {pause} s\n".encode(errors="replace"))
+            peers.hang_up(sender.line.name, str(error))
+            time.sleep(pause)
+            there = None
+            sender.line = peers.call_again(sender.line.name)
 
 
 def owned(volumes: Sequence[str], config: Config) -> list[Local]:
