@@ -58,7 +58,7 @@ def _without(here: Local, node: str) -> dict[str, str | None]:
 def _release(here: Local, node: str) -> None:
     """Give back what the next increment to the node would have begun with; all of it, if no other node needs any."""
     tags = {each.name: zfs.holds(each.name) for each in zfs.snapshots(here.name) if each.holds}
-    nobody_else = here.record.round is None
+    nobody_else = not here.record.knows
     unneeded = {
         name: [tag for tag in held if tag == rounds.tag(node) or (nobody_else and removal.tagged_by_us(tag))]
         for name, held in tags.items()
@@ -66,6 +66,7 @@ def _release(here: Local, node: str) -> None:
     zfs.release_holds({name: held for name, held in unneeded.items() if held})
     if here.record.round is not None:
         taking.prune(here, here.record.round, lambda held, _: held == rounds.tag(node))
+    if not nobody_else:
         return
     left = [each for each in zfs.snapshots(here.name) if records.of_snapshot(each.short) is not None]
     zfs.destroy_snapshots([each.name for each in left if not each.holds and not each.clones])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zfsext import lock, loopdev, mounts, outcome, pool, zfs
+from zfsext import lock, loopdev, mounts, nodes, outcome, pool, zfs
 from zfsext import node as node_module
 from zfsext.cluster import Cluster, Disk
 
@@ -38,6 +38,8 @@ class Node:
         self.asked: list[Sequence[str]] = []
         self.datasets: dict[str, dict[str, str]] = {"zfs": {}, "zfs/vm": {}, "zfs/vm-standby": {}}
         self.snapshots: dict[str, tuple[list[str], list[str]]] = {}
+        self.guids: dict[str, str] = {}
+        self.bookmarks: list[str] = []
         self.mounts: list[mounts.Mount] = []
         self.loops: list[loopdev.Loop] = []
         self.space = {"zfs": (1000, 500, 500)}
@@ -69,13 +71,16 @@ class Node:
             out = "".join(f"{name}\t" + "\t".join(map(str, self.space[name])) + "\n" for name in arguments[4:])
         elif program == "zpool":
             out = f"  pool: {arguments[1]}\n state: ONLINE\nconfig:\n\n\tzfs ONLINE 0 0 0\n\n{self.errors}\n"
+        elif arguments[0] == "list" and "bookmark" in arguments:
+            out = "".join(f"{name}\t4711\t1\n" for name in self.bookmarks)
         elif arguments[0] == "list":
             out = "".join(
-                f"{name}\t{len(holds)}\t{','.join(clones) or '-'}\t4711\t1\n"
-                for name, (holds, clones) in self.snapshots.items()
+                f"{name}\t{len(holds)}\t{','.join(clones) or '-'}\t{self.guids.get(name, '4711')}\t{number}\n"
+                for number, (name, (holds, clones)) in enumerate(self.snapshots.items(), 1)
+                if "-d" not in arguments or name.startswith(f"{arguments[-1]}@")
             )
         else:
-            *_, properties = (each for each in arguments if each in ("zfsext:state", "mountpoint") or "," in each)
+            properties = arguments[arguments.index("name,property,value,source") + 1]
             for root in arguments[arguments.index(properties) + 1 :]:
                 if root not in self.datasets:
                     err += f"cannot open '{root}': dataset does not exist\n"
@@ -83,7 +88,7 @@ class Node:
                     if name == root or ("-r" in arguments and name.startswith(root + "/")):
                         for key in properties.split(","):
                             if key in local or "-s" not in arguments:
-                                value, source = local.get(key, DEFAULTS[key]), "local" if key in local else "-"
+                                value, source = local.get(key, DEFAULTS.get(key, "-")), "local" if key in local else "-"
                                 out += f"{name}\t{key}\t{value}\t{source}\n"
         return subprocess.CompletedProcess(arguments, 1 if err else 0, out, err)
 
@@ -104,3 +109,14 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     monkeypatch.setattr(loopdev, "standing", lambda: made.loops)
     monkeypatch.setattr(node_module, "findings", lambda _: [])
     return made
+
+
+@pytest.fixture
+def others(monkeypatch: pytest.MonkeyPatch) -> dict[str, nodes.Node]:
+    """Return the other nodes of a cluster of three, of which this one is the master."""
+    found = {name: nodes.Node(name, "192.0.2.1") for name in ("node2.example.com", "node3.example.com")}
+    monkeypatch.setattr(nodes, "peers", lambda: found)
+    monkeypatch.setattr(nodes, "this_node", lambda: "node1.example.com")
+    monkeypatch.setattr(nodes, "master", lambda: "node1.example.com")
+    monkeypatch.setattr(nodes, "is_candidate", lambda: True)
+    return found

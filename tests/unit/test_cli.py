@@ -1,18 +1,17 @@
 """The command line: what is printed where, and the exit codes."""
 
-import io
 import json
 import os
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import nagiosplugin
 import pytest
+from command import run
 from conftest import CLUSTER, DB, WEB, Node
 
-from zfsext import __version__, cli, cluster, human, inventory, listing, outcome, transfers
+from zfsext import __version__, cluster, human, inventory, listing, outcome, transfers
 from zfsext.errors import PoolUnavailable, SystemRefused
 from zfsext.inventory import Disk, Inventory
 
@@ -29,20 +28,6 @@ def here(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "load", lambda: CLUSTER)
     monkeypatch.setattr(nagiosplugin.runtime.Runtime, "instance", None)
     monkeypatch.setattr(nagiosplugin.runtime.Runtime, "stdout", None)  # 1.3 keeps what it was at import
-
-
-class run:  # noqa: N801
-    """How the command ended, and what it said. Not click's own CliRunner: 8.1 and 8.2 tell stderr in different ways."""
-
-    def __init__(self, *arguments: str) -> None:
-        out, err = io.StringIO(), io.StringIO()
-        with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
-            cli.commands(arguments, prog_name="zfsext")
-        self.exit_code = ended.value.code
-        self.stdout, self.stderr = out.getvalue(), err.getvalue()
-
-
-
 
 
 def test_a_list_has_a_line_for_each_disk() -> None:

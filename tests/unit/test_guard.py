@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,24 @@ def test_the_child_dies_with_the_script() -> None:
     os.waitpid(script, 0)
     assert os.read(reader, 100) == b""  # the last one who could write is gone
     os.close(reader)
+
+
+@pytest.mark.usefixtures("state")
+def test_a_child_ends_without_one_that_another_thread_makes_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    fork = os.fork
+    reader, writer = os.pipe()
+    second = threading.Thread(target=guard.run, args=(lambda: str(os.read(reader, 1)), ["zfs"], "the second", 60))
+
+    def forked() -> int:
+        if second.ident is None:
+            second.start()
+            time.sleep(0.3)  # so long that it would be at its own fork, if it were let
+        return fork()
+
+    monkeypatch.setattr(os, "fork", forked)
+    assert guard.run(lambda: "done", ["zfs"], "the first", 10) == "done"
+    assert second.is_alive()
+    os.write(writer, b".")
+    second.join()
+    os.close(reader)
+    os.close(writer)
