@@ -35,15 +35,25 @@ def main() -> NoReturn:
                 os._exit(0)
             pending += part
         line, _, pending = pending.partition(b"\n")
-        _say(out, _answered(line, out))
+        streaming = False
+
+        def said(told: dict[str, Any]) -> None:
+            nonlocal streaming
+            streaming = streaming or "ready" in told
+            _say(out, told)
+
+        answer = _answered(line, said)
+        _say(out, answer)
+        if streaming and "error" in answer:
+            os._exit(1)  # in the middle of a stream, of which the rest is no request
 
 
-def _answered(line: bytes, out: int) -> dict[str, Any]:
+def _answered(line: bytes, say: answers.Say) -> dict[str, Any]:
     try:
         request = json.loads(line)
         if not isinstance(request, dict):
             raise BadInput("a request is an object")
-        return answers.answer(request, sys.argv[2], config.load(), lambda told: _say(out, told))
+        return answers.answer(request, sys.argv[2], config.load(), say)
     except (ZfsextError, OSError, ValueError, KeyError, TypeError) as error:
         words = str(error) if isinstance(error, (ZfsextError, OSError)) else f"{type(error).__name__}: {error}"
         return {"error": type(error).__name__, "text": words}

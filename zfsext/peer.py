@@ -63,16 +63,15 @@ class Line:
         self._to, self._from = _number(self._ssh.stdin), _number(self._ssh.stdout)
         self._heard = b""
         self._greeted = False
-        self._lock = threading.Lock()
 
     def call(self, op: str, seconds: float = SECONDS, **fields: Any) -> dict[str, Any]:
         """Ask, and return the answer. Raises Speechless if there is none, and what the other node raised."""
-        self._write(json.dumps({"op": op, **fields}).encode() + b"\n")
+        self._request(op, fields)
         return self._answer(seconds)
 
     def follow(self, op: str, said: Callable[[list[Any]], None], seconds: float, **fields: Any) -> dict[str, Any]:
         """Ask what takes long, and return the answer; said is called with what the other node tells of it meanwhile."""
-        self._write(json.dumps({"op": op, **fields}).encode() + b"\n")
+        self._request(op, fields)
         while True:
             answer = self._answer(seconds)
             if "progress" not in answer:
@@ -86,7 +85,7 @@ class Line:
 
         write runs in a thread: the library that sends lets others run meanwhile. Its error goes before the receiver's.
         """
-        self._write(json.dumps({"op": op, **fields}).encode() + b"\n")
+        self._request(op, fields)
         ready = self._answer(SECONDS)
         if not ready.get("ready"):
             return ready
@@ -113,17 +112,24 @@ class Line:
             raise troubles[0]
         return self._answer(STILL)
 
+    def _request(self, op: str, fields: dict[str, Any]) -> None:
+        try:
+            self._write(json.dumps({"op": op, **fields}).encode() + b"\n", SECONDS)
+        except BrokenPipeError:
+            self._give_up()
+
     def _pump(self, reader: int, passed: Callable[[int], None]) -> bool:
         """Pass on all that there is to read; return True if the other side does not take it any more."""
         while part := os.read(reader, CHUNK):
             try:
                 self._write(part, STILL)
-            except Speechless:
+            except BrokenPipeError:  # what it has to say of that is still to be read
                 return True
             passed(len(part))
         return False
 
-    def _write(self, data: bytes, seconds: float = SECONDS) -> None:
+    def _write(self, data: bytes, seconds: float) -> None:
+        self._require_open()
         view = memoryview(data)
         os.set_blocking(self._to, False)
         with selectors.DefaultSelector() as selector:
@@ -136,10 +142,9 @@ class Line:
                     view = view[os.write(self._to, view) :]
                 except BlockingIOError:
                     continue
-                except BrokenPipeError:
-                    self._give_up()
 
     def _answer(self, seconds: float) -> dict[str, Any]:
+        self._require_open()
         deadline = time.monotonic() + seconds
         if not self._greeted:
             self._greeted = True
@@ -177,6 +182,10 @@ class Line:
             self.close()
             raise Speechless(f"{self.name} says what zfsext does not: {line[:80]!r}")
         return answer
+
+    def _require_open(self) -> None:
+        if self._ssh.stdin is None or self._ssh.stdin.closed:  # the number may be another file's by now
+            raise Speechless(f"the connection to {self.name} has broken off")
 
     def _give_up(self) -> None:
         """Raise Speechless with what ssh said of the connection's end."""
