@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import zfsext
+from zfsext import cli
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -21,6 +22,11 @@ def test_the_package_and_the_library_have_one_version() -> None:
     found = re.match(r"ganeti-extstorage-zfs \((\S+)\) ", newest)
     assert found is not None
     assert found[1] == zfsext.__version__
+
+
+def test_each_command_is_in_the_man_page() -> None:
+    page = (ROOT / "doc/man/zfsext.8.rst").read_text(encoding="utf-8")
+    assert [name for name in cli.commands.commands if f"\n| **zfsext {name}**" not in page] == []
 
 
 def test_each_kind_of_finding_and_each_metric_is_in_the_man_page() -> None:

@@ -106,6 +106,8 @@ def test_without_any_copy_no_round_is_kept(
     name = f"zfs/vm/{WEB}"
     node.bookmarks = [f"{name}#zfsext-0.1-2", f"{name}#syncoid"]
     node.snapshots[f"{name}@zfsext-0.1-2"][0].append("zfsext")
+    other = f"zfs/vm/{SECOND}@zfsext-0.1-2"
+    node.snapshots[other][0].append("backup")
     withdraw(monkeypatch, NODE2, Line(done))
     withdraw(monkeypatch, NODE3, Line(done))
     assert "zfsext:knows" not in node.datasets[name]
@@ -114,6 +116,7 @@ def test_without_any_copy_no_round_is_kept(
     assert node.snapshots[f"{name}@zfsext-0.1-2"][0] == []
     assert ("destroy", f"{name}@zfsext-0.1-2") in done
     assert ("destroy", f"{name}#zfsext-0.1-2") in done
+    assert (node.snapshots[other][0], ("destroy", other) in done) == (["backup"], False)
     assert not [step for step in done if f"{name}@daily" in step or f"{name}#syncoid" in step]
 
 
