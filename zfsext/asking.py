@@ -43,9 +43,10 @@ def who_may_know(here: Local) -> set[str]:
     return (set(record.knows) | set(record.over) | ({record.peer} if record.peer else set())) - {local.me()}
 
 
-def offline() -> set[str]:
-    """Return the nodes that Ganeti says are marked offline, as this node was told last: a hint, and no proof."""
-    return {node.name for node in nodes.peers().values() if node.offline}
+def given_up(names: Iterable[str]) -> set[str]:
+    """Return those that are marked offline, or in the cluster no more, as this node was told last: no proof."""
+    known = nodes.peers()
+    return {name for name in names if name not in known or known[name].offline}
 
 
 def judged(here: Local, peers: Peers) -> tuple[Currency, Answers]:
@@ -59,7 +60,7 @@ def judged(here: Local, peers: Peers) -> tuple[Currency, Answers]:
         here.record,
         answers.of(here.volume),
         answers.silent,
-        offline(),
+        given_up(answers.silent),
         fresh=marks.fresh(here.volume),
         overridden=marks.overridden(here.volume),
     )

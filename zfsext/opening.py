@@ -144,7 +144,7 @@ def _reclaim(here: Local, config: Config, peers: Peers) -> None:
         if handover.take_back(groups.of(here.volume, config), config, peers):
             return
     except Speechless as error:
-        if here.record.peer not in asking.offline():
+        if not asking.given_up([here.record.peer]):
             raise Refused(
                 f"disk {here.volume} was given to {here.record.peer}, which does not answer and may have it: {error}. "
                 "When it is back this works; if it is dead, make sure that it is, and 'gnt-node modify -O yes NODE'"
@@ -163,7 +163,7 @@ def _seek(volume: str, here: Local | None, config: Config, peers: Peers) -> None
     if holder is not None and (record := told[holder]) is not None:
         _fetch(volume, holder, record, peers)
         return
-    silent = {node: why for node, why in answers.silent.items() if node not in asking.offline()}
+    silent = {node: why for node, why in answers.silent.items() if not asking.given_up([node])}
     if silent:
         raise Refused(
             f"disk {volume} is not live on this node, and who may have it does not answer "

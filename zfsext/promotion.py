@@ -73,8 +73,7 @@ def promote(group: list[Local], config: Config, peers: Peers) -> list[str]:
                         peer="",
                         final=None,
                         over=over,
-                        knows=(each.record.knows | over | ({each.record.peer} if each.record.peer else set()))
-                        - {local.me()},
+                        knows=_still_there(each.record, over),
                     ),
                     properties.PROMOTED: now,
                 }
@@ -90,6 +89,15 @@ def promote(group: list[Local], config: Config, peers: Peers) -> list[str]:
         except ZfsextError as error:
             os.write(2, f"zfsext: {node} was not told of the promotion: {error}\n".encode(errors="replace"))
     return said
+
+
+def _still_there(record: Record, over: frozenset[str]) -> frozenset[str]:
+    """Return the nodes that may have a copy, without those that have left the cluster: Ganeti's word for their end.
+
+    One that is added again is looked at by the hook node-add-post.
+    """
+    told = record.knows | over | ({record.peer} if record.peer else frozenset())
+    return frozenset(told & set(nodes.peers()))
 
 
 def _require_nobody_better(here: Local, answers: Answers, offline: Collection[str]) -> None:

@@ -46,6 +46,8 @@ def seed(volumes: Sequence[str], instance: str, config: Config) -> str:
         if holder is None:
             _require_promotable(volumes, config, answers)
             return ""
+        if all(_is(answers.of(volume)[holder], TICKET) for volume in volumes):
+            return ""  # it was moved and never started since, so there is nothing new: open fetches it
         line = others.line(holder)
         if any(_is(answers.of(volume)[holder], SEALED) for volume in volumes):
             line.call("reclaim", seconds=STILL, volume=volumes[0])
@@ -91,7 +93,7 @@ def _is(record: Record | None, state: str) -> bool:
 
 def _require_promotable(volumes: Sequence[str], config: Config, answers: asking.Answers) -> None:
     """Raise Refused unless the owner is marked offline, and each disk has a complete round here."""
-    alive = {node: why for node, why in answers.silent.items() if node not in asking.offline()}
+    alive = {node: why for node, why in answers.silent.items() if not asking.given_up([node])}
     if alive:
         raise Refused(f"who has the disks does not answer, and is not marked offline: {'; '.join(alive.values())}")
     for volume in volumes:
