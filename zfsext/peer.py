@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from zfsext import guard, nodes
+from zfsext import guard, nodes, zfs
 from zfsext.errors import (
     AlreadyThere,
     BadInput,
@@ -57,7 +57,7 @@ class Line:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, "LC_ALL": "C"},
+            env=zfs.ENVIRONMENT,
             preexec_fn=guard.die_with_parent,
         )
         self._to, self._from = _number(self._ssh.stdin), _number(self._ssh.stdout)
