@@ -155,6 +155,8 @@ def _reclaim(here: Local, config: Config, peers: Peers) -> None:
 def _seek(volume: str, here: Local | None, config: Config, peers: Peers) -> None:
     """Find the node that has the disk, and have it given to this one; or promote this one's copy."""
     others = list(nodes.peers())
+    if here is None and (not others or cluster.knows(volume) is False):
+        raise NotHere(f"disk {volume} is not on this node, and Ganeti has no such disk")
     if not others:
         raise _unknown(volume, here)
     answers = asking.ask([volume], others, peers)

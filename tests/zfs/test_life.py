@@ -123,10 +123,12 @@ def test_an_unknown_disk_is_an_error_for_all_but_detach_and_remove(disks: Callab
     assert not any(disk.name in name for name in datasets())
 
 
-def test_close_refuses_to_give_up_the_only_copy(disk: Disk) -> None:
-    device = disk.attach()
-    assert "only on this node" in disk.refused("close")
-    assert disk.attach() == device
+def test_close_without_a_word_takes_the_device_and_gives_nothing_away(disk: Disk) -> None:
+    write_device(disk.attach(), b"data")
+    disk.ok("close")
+    assert disk.property("zfsext:state") == "owner"
+    assert not any(disk.name in line for line in loops())
+    assert read_device(disk.attach(), 4) == b"data"
 
 
 @pytest.mark.proof
