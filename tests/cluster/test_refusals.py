@@ -11,6 +11,7 @@ WEB = "web1.example.com"
 PEER = "/usr/lib/python3/dist-packages/zfsext/peer.py"
 
 
+@pytest.mark.proof
 def test_a_vm_does_not_go_where_its_disks_cannot(cluster: Cluster, nothing_left: Callable[[], None]) -> None:
     """Each failover that would end badly is refused before the VM is stopped, live migration always; then one works."""
     node, other = cluster.nodes

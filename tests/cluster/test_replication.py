@@ -38,6 +38,7 @@ def has_the_history(source: Node, live: str, target: Node, standby: str, days: i
             assert f"{standby}@{name}" not in theirs
 
 
+@pytest.mark.proof
 def test_rounds(cluster: Cluster, nothing_left: Callable[[], None]) -> None:
     """The first copy, an increment, idle rounds and those of --all: the data, and just what belongs to a replica."""
     node, other = cluster.nodes
