@@ -105,13 +105,13 @@ def currency(
     the ticket arrived in this boot; overridden are the nodes that a promotion in this boot has passed over.
     """
     found = Currency.OK
-    for other in answers.values():
+    for node, other in answers.items():
         if other is None:
             continue
+        if rivals(me, mine, node, other):
+            return Currency.CONFLICT
         if other.state in CLAIMS and other.generation > mine.generation:
-            ours, theirs = mine.generation, other.generation
-            rival = theirs.epoch != ours.epoch and theirs.serial == ours.serial and me not in other.over
-            return Currency.CONFLICT if rival else Currency.SUPERSEDED
+            return Currency.SUPERSEDED
         if other.floor.epoch > mine.generation.epoch or (other.state == REPLICA and other.generation > mine.generation):
             return Currency.SUPERSEDED
         if passed_over(me, mine, other):
@@ -127,6 +127,19 @@ def currency(
         elif node not in overridden:
             found = Currency.OFFLINE
     return found
+
+
+def rivals(me: str, mine: Record, node: str, other: Record) -> bool:
+    """Tell whether both were promoted under the same serial, so that the random digits alone say which came later.
+
+    Where only one has passed the other over, that one came later. Where neither has, the higher one goes on.
+    """
+    ours, theirs = mine.generation, other.generation
+    if other.state not in CLAIMS or theirs.epoch == ours.epoch or theirs.serial != ours.serial:
+        return False
+    if me in other.over:
+        return node in mine.over
+    return theirs > ours
 
 
 def passed_over(me: str, mine: Record, other: Record) -> bool:
