@@ -1,7 +1,7 @@
 # `make check` tests everything and `make demo` shows it; both install what they need (as root, on Debian).
 
 TOX = .tox-bootstrap/bin/python -m tox
-PARTS = lint unit package zfs faults cluster
+PARTS = lint unit model package zfs faults cluster
 
 .PHONY: help check $(PARTS) deb demo proof soak clean
 
@@ -9,6 +9,7 @@ help:
 	@echo 'make check              the whole test suite, through tox:'
 	@echo '  make lint             ruff, mypy, shellcheck'
 	@echo '  make unit             without ZFS, in two minutes'
+	@echo '  make model            all that can happen to a disk between nodes, in a model, in a minute'
 	@echo '  make package          the Debian package and lintian'
 	@echo '  make zfs              the scripts on real ZFS, on one emulated node'
 	@echo '  make faults           disks that live at random and are killed, on one emulated node'
