@@ -9,7 +9,7 @@ help:
 	@echo 'make check              the whole test suite, through tox:'
 	@echo '  make lint             ruff, mypy, shellcheck'
 	@echo '  make unit             without ZFS, in two minutes'
-	@echo '  make model            all that can happen to a disk between nodes, in a model, in a minute'
+	@echo '  make model            disks between nodes, in a model, in whatever order, in a minute'
 	@echo '  make package          the Debian package and lintian'
 	@echo '  make zfs              the scripts on real ZFS, on one emulated node'
 	@echo '  make faults           disks that live at random and are killed, on one emulated node'
