@@ -214,6 +214,8 @@ def _offline(_: Call) -> dict[str, Any]:
 
 def _claims(call: Call) -> dict[str, Any]:
     found = returning.claims(call.config)
+    for volume in found:  # what was certain in this boot is not any more
+        marks.forget(volume, marks.FRESH, marks.OVERRIDDEN)
     return {"records": {volume: records.told(record) for volume, record in found.items()}}
 
 
