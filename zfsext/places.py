@@ -25,7 +25,7 @@ ASIDE = ".aside-"
 PROPERTIES = (
     *("type", "mountpoint", "recordsize", "readonly", "refreservation", "origin", "written", "referenced"),
     *("guid", "compression", "receive_resume_token", *encryption.PROPERTIES),
-    *(*properties.RECORD, *properties.FACTS),
+    *(*properties.RECORD, *properties.FACTS, *properties.FOR_PEOPLE),
 )
 
 

@@ -32,6 +32,8 @@ REPLICAS = "zfsext:replicas"
 
 #: What travels with each round: what the disk is, whoever owns it.
 FACTS = (ID, INSTANCE, SIZE, RESERVATION, REPLICAS)
+#: What nothing is decided by.
+FOR_PEOPLE = (ROUNDED, PROMOTED)
 #: What zfsext.records reads and writes.
 RECORD = (STATE, SCHEMA, STAMP, GENERATION, FLOOR, ISSUED, PEER, OVER, KNOWS, ROUND, FINAL)
 
