@@ -10,6 +10,7 @@ from zfsext import (
     groups,
     handover,
     marks,
+    ownership,
     parameters,
     peer,
     places,
@@ -71,6 +72,10 @@ def _facts(given: object) -> dict[str, str]:
     return dict(given)
 
 
+def _bases(request: dict[str, Any]) -> dict[str, ownership.Round]:
+    return {records.node(node): records.round_(base) for node, base in request["bases"].items()}
+
+
 def _ask(call: Call) -> dict[str, Any]:
     found = {volume: taking.record(volume, call.config) for volume in _volumes(call.request)}
     return {"records": {volume: records.told(record) if record else None for volume, record in found.items()}}
@@ -121,8 +126,7 @@ def _abort(call: Call) -> dict[str, Any]:
 def _round(call: Call) -> dict[str, Any]:
     facts = {_volume(volume): _facts(of) for volume, of in call.request["facts"].items()}
     which, generation = records.round_(call.request["round"]), records.generation(call.request["generation"])
-    bases = {records.node(node): records.round_(base) for node, base in call.request["bases"].items()}
-    taking.complete(facts, which, generation, int(call.request["taken"]), bases, call.config)
+    taking.complete(facts, which, generation, int(call.request["taken"]), _bases(call.request), call.config)
     return {}
 
 
@@ -134,7 +138,7 @@ def _prepare(call: Call) -> dict[str, Any]:
 def _ticket(call: Call) -> dict[str, Any]:
     knows = frozenset(records.node(name) for name in call.request["knows"])
     number, final = records.generation(call.request["number"]), records.round_(call.request["final"])
-    taking.ticket(_volumes(call.request), call.source, number, final, knows, call.config)
+    taking.ticket(_volumes(call.request), call.source, number, final, knows, _bases(call.request), call.config)
     return {}
 
 

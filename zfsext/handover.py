@@ -13,6 +13,7 @@ from zfsext import (
     local,
     marks,
     nodes,
+    peer,
     promotion,
     records,
     replication,
@@ -27,6 +28,7 @@ from zfsext.marks import Word
 from zfsext.ownership import OWNER, SEALED, TICKET, Currency, Generation, Round, to_issue
 from zfsext.peer import Line, Peers
 from zfsext.transfer import Progress
+from zfsext.transfers import ended
 
 
 def close(volume: str, config: Config, peers: Peers) -> None:
@@ -36,25 +38,25 @@ def close(volume: str, config: Config, peers: Peers) -> None:
     """
     word = marks.word(volume)
     here = local.require(volume, config)
-    if here.record.state == OWNER:
-        if word is None:
-            with groups.locked([volume], "close"):
-                attachment.detach(volume, config)
-            return
-        if word.failed:
-            raise Refused(f"the VM's disks stay on this node, since the first could not be given away: {word.failed}")
-        try:
-            give(word.volumes, word.target, config, peers)
-        except (ZfsextError, OSError) as error:
-            marks.set_word(Word(word.target, word.volumes, str(error)))
-            raise
-    elif here.record.state == SEALED and marks.given(volume) != str(here.record.issued):
-        if word is None or word.target != here.record.peer:
-            raise Refused(
-                f"disk {volume} is sealed for {here.record.peer}, which has not confirmed that it has it: "
-                "'gnt-instance start INSTANCE' takes it back"
-            )
+    state = here.record.state
+    if state not in (OWNER, SEALED) or (state == SEALED and marks.given(volume) == str(here.record.issued)):
+        return
+    if state == OWNER and word is None:
+        with groups.locked([volume], "close"):
+            attachment.detach(volume, config)
+        return
+    if word is None or (state == SEALED and word.target != here.record.peer):
+        raise Refused(
+            f"disk {volume} is sealed for {here.record.peer}, which has not confirmed that it has it: "
+            "'gnt-instance start INSTANCE' takes it back"
+        )
+    if word.failed:
+        raise Refused(f"the VM's disks stay on this node, since they could not be given away: {word.failed}")
+    try:
         give(word.volumes, word.target, config, peers)
+    except (ZfsextError, OSError) as error:
+        marks.set_word(Word(word.target, word.volumes, str(error)))
+        raise
 
 
 def give(
@@ -71,7 +73,7 @@ def give(
     Raises Busy if one is in use, Refused or Speechless where the target cannot take them; the disks then stay here, or
     are sealed, and open takes them back.
     """
-    with groups.locked(volumes, f"hand-over to {target}"), replication.ended(volumes):
+    with groups.locked(volumes, f"hand-over to {target}"), ended(volumes):
         group = groups.require(volumes, config)
         states = {each.record.state for each in group}
         if target not in nodes.peers() or nodes.peers()[target].offline:
@@ -157,9 +159,9 @@ def _seal(group: list[Local], final: Round, number: Generation, line: Line, conf
         name = records.snapshot("", final)
         if zfs.read([each.name], [f"written{name}"])[each.name][f"written{name}"] != "0":
             raise Refused(f"{each.name} was written to while it was sealed: 'gnt-instance start' here takes it back")
-    knows = sorted(_knows(group))
+    fields = {"number": str(number), "final": str(final), "bases": rounds.bases(group, line.name)}
     try:
-        line.call("ticket", volumes=volumes, number=str(number), final=str(final), knows=knows)
+        line.call("ticket", volumes=volumes, knows=sorted(_knows(group)), seconds=peer.SECONDS, **fields)
     except Speechless as error:
         if not _has_it(group, line.name, number):
             raise Speechless(

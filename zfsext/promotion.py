@@ -17,6 +17,7 @@ from zfsext.errors import Refused, Speechless, ZfsextError
 from zfsext.local import Local
 from zfsext.ownership import NONCE_BITS, OWNER, REPLICA, Generation, Record, better_replica, claimed, promoted
 from zfsext.peer import Peers
+from zfsext.transfers import ended
 
 
 class Word(NamedTuple):
@@ -31,7 +32,13 @@ def masters_word(peers: Peers) -> Word:
     master = nodes.master()
     if master == local.me():
         return own_word()
-    answer = peers.line(master).call("offline")
+    try:
+        answer = peers.line(master).call("offline")
+    except Speechless as error:
+        raise Speechless(
+            f"only the master can say which nodes are marked offline, and {error}. If it is dead, 'gnt-cluster "
+            "master-failover' on another candidate makes that the master"
+        ) from error
     return Word(frozenset(records.node(name) for name in answer["offline"]), int(answer["serial"]))
 
 
@@ -52,7 +59,7 @@ def promote(group: list[Local], config: Config, peers: Peers) -> list[str]:
     others = list(nodes.peers())
     word = masters_word(peers)
     answers = asking.ask(volumes, others, peers)
-    with groups.locked(volumes, "promotion"):
+    with groups.locked(volumes, "promotion"), ended(volumes):
         group = groups.require(volumes, config)
         for each in group:
             _require_nobody_better(each, answers, word.offline)

@@ -3,17 +3,17 @@
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from zfsext import groups, local, properties, rounds, transfer, zfs
 from zfsext.config import Config
 from zfsext.errors import NoSpace, Refused, Speechless
 from zfsext.local import Local
-from zfsext.ownership import OWNER, Round
+from zfsext.ownership import OWNER, REPLICA, Round
 from zfsext.peer import Line, Peers
 from zfsext.transfer import Progress, There
-from zfsext.transfers import alone, taken_over
+from zfsext.transfers import alone
 
 #: How long to wait before a node is called again in the middle of a round, in seconds: it may be booting.
 PAUSES = (2, 5, 10, 20, 40, 60, 60)
@@ -112,6 +112,7 @@ def of_one_time(group: list[Local], config: Config) -> list[Local]:
 def _complete(there: Sequence[There], group: Sequence[Local], last: Round | None) -> bool:
     return all(
         has.record is not None
+        and has.record.state == REPLICA
         and has.record.round == last
         and has.record.generation == here.record.generation
         and not has.token
@@ -138,12 +139,3 @@ def require_room(line: Line, group: Sequence[Local], there: Sequence[There]) -> 
             f"{line.name} has {free >> 20} MiB free in {group[0].copy.parent}, and a first copy takes "
             f"{needed >> 20} MiB: make room there, 'zfs list -o space' shows what takes it"
         )
-
-
-@contextmanager
-def ended(volumes: Sequence[str]) -> Iterator[None]:
-    """End what replicates these disks just now: the VM's move goes before."""
-    with ExitStack() as stack:
-        for volume in sorted(volumes):
-            stack.enter_context(taken_over(volume, "hand-over"))
-        yield

@@ -23,7 +23,7 @@ from zfsext.ownership import (
     takes_data,
     takes_ticket,
 )
-from zfsext.transfers import taken_over
+from zfsext.transfers import ended, taken_over
 
 
 def record(volume: str, config: Config) -> Record | None:
@@ -252,7 +252,7 @@ def _require_unwritten(here: Local, which: Round) -> None:
 
 def prepare(volumes: Sequence[str], source: str, final: Round, config: Config) -> list[Generation]:
     """Check that the VM's disks can become this node's own, and return the floors that its ticket must not be below."""
-    with locked(volumes, "prepare", BRIEF):
+    with locked(volumes, "prepare", BRIEF), ended(volumes):
         group = groups.require(volumes, config)
         for here in group:
             if here.record.state not in (REPLICA, TICKET) or here.record.peer != source:
@@ -268,7 +268,13 @@ def prepare(volumes: Sequence[str], source: str, final: Round, config: Config) -
 
 
 def ticket(
-    volumes: Sequence[str], source: str, number: Generation, final: Round, knows: frozenset[str], config: Config
+    volumes: Sequence[str],
+    source: str,
+    number: Generation,
+    final: Round,
+    knows: frozenset[str],
+    bases: Mapping[str, Round],
+    config: Config,
 ) -> None:
     """Take the ticket for a VM's disks: from here on they are this node's. One transaction, the point of no return."""
     with locked(volumes, "ticket", BRIEF):
@@ -282,6 +288,7 @@ def ticket(
             _require_unwritten(here, final)
         zfs.hold({records.snapshot(here.name, final): removal.TAG for here in group})
         for here in group:
+            _keep(here, bases)
             marks.set_fresh(here.volume)
         groups.change(
             group,

@@ -7,8 +7,8 @@ ends the process that sends or receives it, and what that has brought is kept fo
 import os
 import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 
 from zfsext.errors import Busy
 from zfsext.lock import VolumeLock, held
@@ -61,3 +61,12 @@ def under_way(volume: str) -> str:
     """Return what transfers the volume on this node just now, such as `replication to node2 (pid 12)`; or nothing."""
     lock = VolumeLock(volume + SUFFIX, "look")
     return (lock.holder() or "a transfer") if held(lock.path) else ""
+
+
+@contextmanager
+def ended(volumes: Sequence[str]) -> Iterator[None]:
+    """End the transfers of these disks, and let none begin: what becomes of the disks now goes before."""
+    with ExitStack() as stack:
+        for volume in sorted(volumes):
+            stack.enter_context(taken_over(volume, "hand-over"))
+        yield
