@@ -24,7 +24,8 @@ def ours(node: Node, dataset: str) -> set[str]:
 
 
 def snapshots_of_others(node: Node, dataset: str, day: int) -> None:
-    node.run("zfs", "snapshot", *(f"{dataset}@{name.format(day)}" for name in HISTORY + PRIVATE))
+    for name in HISTORY + PRIVATE:
+        node.run("zfs", "snapshot", f"{dataset}@{name.format(day)}")
 
 
 def has_the_history(source: Node, live: str, target: Node, standby: str, days: int) -> None:
