@@ -20,6 +20,7 @@ from zfsext import (
     records,
     returning,
     taking,
+    transfers,
     withdrawal,
     zfs,
 )
@@ -174,6 +175,9 @@ def _replicate(call: Call) -> dict[str, Any]:
     target = records.node(call.request["to"])
     with peer.peers() as peers:
         volumes = groups.of(_volume(call.request["volume"]), call.config)
+        if call.request.get("urgent") is True:  # Ganeti waits: a round that is under way gives way, and is resumed
+            with transfers.ended(volumes):
+                pass
         sent = attempt.replicate(
             volumes,
             target,

@@ -51,21 +51,24 @@ def seed(volumes: Sequence[str], instance: str, config: Config) -> str:
         line = others.line(holder)
         if any(_is(answers.of(volume)[holder], SEALED) for volume in volumes):
             line.call("reclaim", seconds=STILL, volume=volumes[0])
-        rounds(line, volumes[0], local.me(), said)
+        shrinking(lambda: one(line, volumes[0], local.me(), said, urgent=True))
         line.call("word", volumes=sorted(volumes))
     return ""
 
 
-def rounds(line: Line, volume: str, target: str, said: Callable[[Progress], None], bandwidth: int = 0) -> int:
-    """Have the owner replicate the VM's disks to the target until what a round sends is small, or does not shrink.
+def one(
+    line: Line,
+    volume: str,
+    target: str,
+    said: Callable[[Progress], None],
+    bandwidth: int = 0,
+    *,
+    urgent: bool = False,
+) -> int:
+    """Have the owner replicate the VM's disks to the target, and return the bytes that it sent.
 
-    Returns the bytes that the last round sent.
+    urgent ends a round that is under way; what that has brought is not sent twice.
     """
-    return shrinking(lambda: one(line, volume, target, said, bandwidth))[-1]
-
-
-def one(line: Line, volume: str, target: str, said: Callable[[Progress], None], bandwidth: int = 0) -> int:
-    """Have the owner replicate the VM's disks to the target, and return the bytes that it sent."""
     answer = line.follow(
         "replicate",
         lambda told: said(Progress(str(told[0]), int(told[1]), int(told[2]))),
@@ -73,6 +76,7 @@ def one(line: Line, volume: str, target: str, said: Callable[[Progress], None], 
         volume=volume,
         to=target,
         bandwidth=bandwidth,
+        urgent=urgent,
     )
     return int(answer["sent"])
 

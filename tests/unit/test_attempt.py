@@ -116,7 +116,7 @@ def test_another_owner_is_asked_to_send(monkeypatch: pytest.MonkeyPatch) -> None
     has(monkeypatch, Record(REPLICA), node2=Record(OWNER))
     line, told = Line(12), list[Progress]()
     assert attempt.from_owner([WEB], NODE1, CONFIG, on(monkeypatch, line), told.append, 4096) == 12
-    assert line.asked == [("replicate", {"volume": WEB, "to": NODE1, "bandwidth": 4096})]
+    assert line.asked == [("replicate", {"volume": WEB, "to": NODE1, "bandwidth": 4096, "urgent": False})]
     assert told == [Progress(WEB, 1, 2)]
 
 
@@ -147,10 +147,10 @@ def test_rounds_go_on_as_long_as_they_help(monkeypatch: pytest.MonkeyPatch, each
     assert (len(seen), sent) == (rounds, sum(each) * MIB)
 
 
-def test_the_hook_has_the_last_rounds_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    line = Line(900 * MIB, 12)
-    assert seeding.rounds(on(monkeypatch, line).line(NODE2), WEB, NODE1, lambda _: None) == 12
-    assert len(line.asked) == 2
+def test_the_hook_does_not_wait_for_a_round_that_is_under_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Line(12)
+    assert seeding.one(on(monkeypatch, line).line(NODE2), WEB, NODE1, lambda _: None, urgent=True) == 12
+    assert [asked["urgent"] for _, asked in line.asked] == [True]
 
 
 @pytest.mark.parametrize("owner", [{"node2": Record(OWNER)}, {"node3": Record(TICKET)}])
