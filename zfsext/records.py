@@ -14,6 +14,7 @@ PREFIX = "zfsext-"  # of the names of our snapshots, which look like no other to
 
 _GENERATION = re.compile(r"([0-9]{1,18})\.([0-9]{1,18})")
 _ROUND = re.compile(r"([0-9]{1,18}\.[0-9]{1,18})-([0-9]{1,9})")
+_SCHEMA = re.compile(r"[0-9]{1,9}")
 _NODE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.-]{0,254}")
 
 
@@ -64,8 +65,9 @@ def of(dataset: zfs.Dataset) -> Record | None:
     if state in CLAIMS and stamp is not None and stamp != dataset["guid"]:
         return None
     schema = dataset.local(properties.SCHEMA) or str(SCHEMA)
-    if not schema.isdecimal() or int(schema) > SCHEMA:
-        raise Refused(f"{dataset.name} was written by a later zfsext ({properties.SCHEMA}={schema}): upgrade this node")
+    if not _SCHEMA.fullmatch(schema) or int(schema) > SCHEMA:
+        later = f"{properties.SCHEMA}={schema[:80]}"
+        raise Refused(f"{dataset.name} was written by a later zfsext ({later}): upgrade this node")
     given = {name: dataset.local(f"zfsext:{name}") or "" for name in _TEXTS}
     try:
         return _parsed(state, given)
@@ -116,8 +118,10 @@ def told(record: Record) -> dict[str, Any]:
     return {"state": record.state, "used": record.used, **_texts(record)}
 
 
-def heard(given: Mapping[str, Any]) -> Record:
+def heard(given: object) -> Record:
     """Return the record that another node told. Raises BadInput if it is none."""
+    if not isinstance(given, Mapping):
+        raise BadInput(f"{str(given)[:80]!r} is no record of a copy")
     texts = {name: given.get(name, "") for name in _TEXTS}
     state = given.get("state")
     if state not in STATES or not all(isinstance(text, str) for text in texts.values()):
