@@ -49,7 +49,7 @@ def answer(request: dict[str, Any], source: str, config: Config, say: Say) -> di
     op = request.get("op")
     if op not in OPS:
         raise BadInput(f"{contract.shown(str(op))} is no request")
-    for name in places.pools(config.live):
+    for name in places.pools(config.live) if op != "offline" else ():  # of which it is not
         pool.require(name)
     return OPS[op](Call(request, records.node(source), config, say))
 
@@ -196,7 +196,8 @@ def _floor(call: Call) -> dict[str, Any]:
 
 def _forget(call: Call) -> dict[str, Any]:
     identity = call.request["id"]
-    taking.forget(_volume(call.request["volume"]), identity if isinstance(identity, str) else None, call.config)
+    owner = records.generation(call.request["owner"]) if "owner" in call.request else None
+    taking.forget(_volume(call.request["volume"]), identity if isinstance(identity, str) else None, owner, call.config)
     return {}
 
 

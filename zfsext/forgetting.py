@@ -8,7 +8,7 @@ import contextlib
 import os
 from collections.abc import Collection
 
-from zfsext import asking, local, marks, nodes, outcome, removal, taking, zfs
+from zfsext import asking, cluster, local, marks, nodes, outcome, removal, taking, zfs
 from zfsext.config import Config
 from zfsext.errors import Refused, Speechless, ZfsextError
 from zfsext.lock import VolumeLock
@@ -47,7 +47,11 @@ def remove(volume: str, config: Config, peers: Peers, asker: str = "") -> None:
         zfs.change_all({here.name: here.changes(state=OWNER, peer="", final=None)})
         local.settle(local.require(volume, config), config)
     note(volume, identity, knows)
-    removal.remove(volume, config)
+    try:
+        removal.remove(volume, config)
+    except (ZfsextError, OSError):
+        note(volume, identity, ())  # the disk is still there, and so are its copies
+        raise
     _forget(volume)
     end_copies(volume, identity, knows - {asker}, peers)
 
@@ -137,6 +141,8 @@ def sweep(config: Config, peers: Peers) -> list[str]:
     """End the copies of removed disks that were out of reach, and return those that still are, in words."""
     for volume, (identity, names) in noted().items():
         try:
+            if cluster.knows(volume) is True:  # it was not removed after all, or is again
+                continue
             with VolumeLock(volume, "sweep"):
                 again = local.find(volume, config)
                 if again is not None and again.identity == identity:  # the remove was killed: Ganeti runs it again

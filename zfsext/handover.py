@@ -18,6 +18,7 @@ from zfsext import (
     records,
     replication,
     rounds,
+    taking,
     transfer,
     zfs,
 )
@@ -25,7 +26,7 @@ from zfsext.config import Config
 from zfsext.errors import Busy, Refused, Speechless, ZfsextError
 from zfsext.local import Local
 from zfsext.marks import Word
-from zfsext.ownership import OWNER, SEALED, TICKET, Currency, Generation, Round, to_issue
+from zfsext.ownership import OWNER, SEALED, TICKET, Currency, Generation, Record, Round, to_issue
 from zfsext.peer import Line, Peers
 from zfsext.transfer import Progress
 from zfsext.transfers import ended
@@ -53,6 +54,9 @@ def close(volume: str, config: Config, peers: Peers) -> None:
     if word.failed:
         raise Refused(f"the VM's disks stay on this node, since they could not be given away: {word.failed}")
     try:
+        if state == SEALED and _has_it([here], here.record.peer, here.record.issued):
+            marks.set_given(volume, str(here.record.issued))
+            return
         give(word.volumes, word.target, config, peers)
     except (ZfsextError, OSError) as error:
         marks.set_word(Word(word.target, word.volumes, str(error)))
@@ -87,14 +91,18 @@ def give(
         in_use = [each.volume for each in group if local.used(each)] if asked else []
         if in_use:
             raise Busy(f"disk {', '.join(in_use)} is in use on this node: stop the VM here first")
-        group = _current(group, config, peers)
+        group = _current(group, config, peers, asked=asked)
         line = peers.line(target)
         group = replication.of_one_time(group, config)
         there = [transfer.look(line, each) for each in group]
         number = _number(group, [each.record.floor for each in there if each.record is not None])
+        for each in group:
+            if each.record.state == TICKET and each.record.final is not None:
+                taking.require_unwritten(each, each.record.final)
         groups.change(group, knows=_knows(group) | {target}, state=OWNER, peer="", final=None)
         for each in group:
             attachment.detach(each.volume, config)
+            attachment.unmounted(each.name)
         final = rounds.take(group, [*there], target)
         group = groups.refresh(group, config)
         _send(group, final, number, line, said)
@@ -110,18 +118,24 @@ def _resume(
     line = peers.line(target)
     there = [transfer.look(line, each) for each in group]
     number = _number(group, [each.record.floor for each in there if each.record is not None])
-    _send(group, final, number, line, said)
+    arrived = [each for each, has in zip(group, there, strict=True) if not _ticketed(has.record, final)]
+    _send(arrived, final, number, line, said)
     _seal(group, final, number, line, config)
 
 
-def _current(group: list[Local], config: Config, peers: Peers) -> list[Local]:
-    """Return the group if this node may give it away; what it had a ticket for is its own from now on."""
+def _ticketed(record: Record | None, final: Round) -> bool:
+    """Tell whether the other node has a ticket of this node's for just this data: only the answer was lost."""
+    return record is not None and record.state == TICKET and record.peer == local.me() and record.final == final
+
+
+def _current(group: list[Local], config: Config, peers: Peers, *, asked: bool) -> list[Local]:
+    """Return the group if this node may give it away. A device that Ganeti closes just now shows that it may."""
     for each in group:
-        if local.stands(each):
+        if local.stands(each) and not asked:
             continue
         verdict, answers = asking.judged(each, peers)
         if verdict is Currency.OFFLINE:
-            promotion.promote(group, config, peers)
+            promotion.promote_locked(group, config, peers)
             return groups.refresh(group, config)
         if verdict is not Currency.OK:
             raise asking.refused(each, verdict, answers)
@@ -172,15 +186,15 @@ def _seal(group: list[Local], final: Round, number: Generation, line: Line, conf
         marks.set_given(each.volume, str(number))
 
 
-def _has_it(group: Sequence[Local], target: str, number: Generation) -> bool:
-    """Ask anew, after the ticket's answer was lost, whether the ticket was not."""
+def _has_it(group: Sequence[Local], target: str, number: Generation | None) -> bool:
+    """Ask anew, after the ticket's answer was lost, whether the ticket was not; the disks may be open by now."""
     peers = Peers()
     try:
         answers = asking.ask([each.volume for each in group], [target], peers)
     finally:
         peers.close()
     found = [answers.of(each.volume).get(target) for each in group]
-    return all(each is not None and each.state == TICKET and each.generation == number for each in found)
+    return all(each is not None and each.state in (OWNER, TICKET) and each.generation == number for each in found)
 
 
 def take_back(volumes: Sequence[str], config: Config, peers: Peers) -> bool:
@@ -193,6 +207,7 @@ def take_back(volumes: Sequence[str], config: Config, peers: Peers) -> bool:
         if not group:
             return True
         first = group[0].record
+        group = [each for each in group if each.record.peer == first.peer]
         number = max(each.record.issued for each in group if each.record.issued is not None)
         before = first.generation
     line = peers.line(first.peer)
@@ -201,8 +216,8 @@ def take_back(volumes: Sequence[str], config: Config, peers: Peers) -> bool:
     except Refused:
         return False
     with groups.locked(volumes, "take back"):
-        again = [each for each in groups.require(volumes, config) if each.record.state == SEALED]
-        same = [each for each in again if each.record.issued is not None and each.record.issued <= number]
+        again = groups.require([each.volume for each in group], config)
+        same = [each for each in again if each.record.state == SEALED and (each.record.issued or number) <= number]
         if len(same) != len(group):
             raise Busy("the disks were given away anew meanwhile: try again")
         own = number.after()

@@ -49,7 +49,10 @@ def before_move(environ: Mapping[str, str]) -> None:
         if findings:
             raise Refused("\n".join([f"{target} cannot have zfsfile disks:", *findings]))
         working = [name for name in places.pools(settings.live) if pool.works(name)]
-        guard.run(lambda: seeding.seed(volumes, instance, settings), working, f"the move of {instance}", SECONDS)
+        primary = environ.get("GANETI_OLD_PRIMARY", "")
+        guard.run(
+            lambda: seeding.seed(volumes, instance, primary, settings), working, f"the move of {instance}", SECONDS
+        )
     except (ZfsextError, OSError) as error:
         raise Refused(f"{instance} was not stopped: {error}") from error
 

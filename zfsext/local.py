@@ -150,8 +150,8 @@ def set_aside(local: Local, config: Config) -> str:
     name = places.aside_name(local.copy.parent, local.volume, str(local.record.generation))
     if zfs.read([name], ["type"]):  # the same generation was set aside before
         name = f"{name}-{int(time.time())}"
-    zfs.change(local.name, {properties.STATE: ASIDE})
-    zfs.rename(local.name, name)
+    zfs.rename(local.name, name)  # under that name nobody looks for a disk
+    zfs.change(name, {properties.STATE: ASIDE})
     if directory.startswith("/"):
         mounts.remove_directory(directory)
     marks.forget(local.volume)

@@ -8,11 +8,11 @@ for a disk that was never sent to one.
 
 import os
 
-from zfsext import asking, attachment, cluster, groups, handover, local, marks, nodes, places, promotion, usable
+from zfsext import asking, attachment, cluster, groups, handover, local, marks, nodes, places, promotion, taking, usable
 from zfsext.config import Config
 from zfsext.errors import NotHere, Refused, Speechless, ZfsextError
 from zfsext.local import Local
-from zfsext.ownership import OWNER, REPLICA, SEALED, TICKET, Currency, Record, best
+from zfsext.ownership import OWNER, REPLICA, SEALED, TICKET, Currency, Record, best, newer_epoch
 from zfsext.peer import Peers
 
 #: How many steps open takes at the most: each brings the disk nearer, unless other nodes move it at the same time.
@@ -38,14 +38,20 @@ def attach(volume: str, config: Config, peers: Peers) -> str:
     if here is None:
         _require_known(volume, config, peers)
         return ""
-    if here.record.state != OWNER:
+    if here.record.state != OWNER and not (here.record.state == TICKET and marks.fresh(volume)):
         return ""
     verdict, answers = asking.judged(here, peers)
     if verdict is Currency.SUPERSEDED:
         _set_aside(here, config)
         return ""
-    if verdict not in (Currency.OK, Currency.OFFLINE):
+    if verdict is Currency.OFFLINE:
+        return ""  # open promotes it, by the master's word
+    if verdict is not Currency.OK:
         raise asking.refused(here, verdict, answers)
+    if here.record.state == TICKET:
+        consume(here, config)
+        with groups.locked([volume], "attach"):
+            here = local.settle(local.require(volume, config), config)
     with groups.locked([volume], "attach"):
         again = local.require(volume, config)
         if again.record != here.record:
@@ -123,6 +129,9 @@ def consume(here: Local, config: Config) -> None:
             and each.record.state == TICKET
             and each.record.peer == here.record.peer
         ]
+        for each in group:
+            if each.record.final is not None:
+                taking.require_unwritten(each, each.record.final)
         if group:
             groups.change(group, state=OWNER, peer="", final=None)
             groups.refresh(group, config)
@@ -140,6 +149,10 @@ def _set_aside(here: Local, config: Config) -> None:
 
 def _reclaim(here: Local, config: Config, peers: Peers) -> None:
     """Take a sealed disk back from the node that it was sealed for, or find out who has it."""
+    told = asking.ask([here.volume], nodes.peers(), peers).of(here.volume).values()
+    if any(other is not None and newer_epoch(other, here.record) for other in told):
+        _seek(here.volume, here, config, peers)  # whoever it was sealed for, another node was promoted since
+        return
     try:
         if handover.take_back(groups.of(here.volume, config), config, peers):
             return
@@ -172,7 +185,8 @@ def _seek(volume: str, here: Local | None, config: Config, peers: Peers) -> None
             f"({'; '.join(silent.values())}). When that node is back this works; if it is dead, make sure that it is, "
             "and 'gnt-node modify -O yes NODE'"
         )
-    if here is None or not answers.silent:
+    left = asking.who_may_know(here) - set(others) if here else set()
+    if here is None or not (answers.silent or left):
         raise _unknown(volume, here)
     _promote(here, config, peers)
 

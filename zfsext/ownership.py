@@ -152,6 +152,11 @@ def passed_over(me: str, mine: Record, other: Record) -> bool:
     )
 
 
+def newer_epoch(other: Record, mine: Record) -> bool:
+    """Tell whether the other claims the disk by a promotion that is newer than my copy."""
+    return other.state in CLAIMS and other.generation.serial > mine.generation.serial
+
+
 def gives_way(mine: Record | None, generation: Generation) -> bool:
     """Tell whether my copy may become a replica of a sender of this generation (and be set aside for it if need be)."""
     if mine is None:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from zfsext import asking, cluster, groups, local, marks, nodes, places, properties, records, streams, zfs
 from zfsext.asking import Answers
 from zfsext.config import Config
-from zfsext.errors import Refused, Speechless, ZfsextError
+from zfsext.errors import Busy, Refused, Speechless, ZfsextError
 from zfsext.local import Local
 from zfsext.ownership import NONCE_BITS, OWNER, REPLICA, Generation, Record, better_replica, claimed, promoted
 from zfsext.peer import Peers
@@ -56,40 +56,51 @@ def promote(group: list[Local], config: Config, peers: Peers) -> list[str]:
     who does not answer is not marked offline.
     """
     volumes = [each.volume for each in group]
+    with groups.locked(volumes, "promotion"), ended(volumes):
+        now = groups.require(volumes, config)
+        if {each.volume: each.record for each in now} != {each.volume: each.record for each in group}:
+            raise Busy("the disks changed their owner just now: try again")
+        return promote_locked(now, config, peers)
+
+
+def promote_locked(group: list[Local], config: Config, peers: Peers) -> list[str]:
+    """Promote as promote does, for who has the disks' locks and has ended their transfers.
+
+    The others are asked under the locks: what they say must not be older than what is here.
+    """
+    volumes = [each.volume for each in group]
     others = list(nodes.peers())
     word = masters_word(peers)
     answers = asking.ask(volumes, others, peers)
-    with groups.locked(volumes, "promotion"), ended(volumes):
-        group = groups.require(volumes, config)
-        for each in group:
-            _require_nobody_better(each, answers, word.offline)
-        _require_majority(others, answers)
-        said = [_back_to_round(each) for each in group if each.record.state == REPLICA]
-        group = groups.refresh(group, config)
-        over = frozenset(answers.silent)
-        number = _number(group, answers, word.serial)
-        now = str(int(time.time()))
-        zfs.change_all(
-            {
-                each.name: {
-                    **each.changes(
-                        state=OWNER,
-                        generation=number,
-                        floor=max(each.record.floor, number),
-                        issued=None,
-                        peer="",
-                        final=None,
-                        over=over,
-                        knows=_still_there(each.record, over),
-                    ),
-                    properties.PROMOTED: now,
-                }
-                for each in group
+    for each in group:
+        _require_nobody_better(each, answers, word.offline)
+    _require_majority(others, answers)
+    said = [_back_to_round(each) for each in group if each.record.state == REPLICA]
+    group = groups.refresh(group, config)
+    over = frozenset(answers.silent)
+    number = _number(group, answers, word.serial)
+    now = str(int(time.time()))
+    zfs.change_all(
+        {
+            each.name: {
+                **each.changes(
+                    state=OWNER,
+                    generation=number,
+                    floor=max(each.record.floor, number),
+                    issued=None,
+                    peer="",
+                    final=None,
+                    over=over,
+                    knows=_still_there(each, over, answers),
+                ),
+                properties.PROMOTED: now,
             }
-        )
-        for each in group:
-            marks.set_overridden(each.volume, over)
-        groups.refresh(group, config)
+            for each in group
+        }
+    )
+    for each in group:
+        marks.set_overridden(each.volume, over)
+    groups.refresh(group, config)
     for node in answers.records:  # who took part knows from now on that the older epoch is over
         try:
             peers.line(node).call("floor", volumes=volumes, floor=str(number))
@@ -98,13 +109,16 @@ def promote(group: list[Local], config: Config, peers: Peers) -> list[str]:
     return said
 
 
-def _still_there(record: Record, over: frozenset[str]) -> frozenset[str]:
-    """Return the nodes that may have a copy, without those that have left the cluster: Ganeti's word for their end.
+def _still_there(here: Local, over: frozenset[str], answers: Answers) -> frozenset[str]:
+    """Return the nodes that may have a copy, or become its owner: who has one now, too, as a replica is not told that.
 
-    One that is added again is looked at by the hook node-add-post.
+    Those that have left the cluster are left out, by Ganeti's word for their end. One that is added again is looked at
+    by the hook node-add-post.
     """
+    record = here.record
     told = record.knows | over | ({record.peer} if record.peer else frozenset())
-    return frozenset(told & set(nodes.peers()))
+    copies = {node for node, other in answers.of(here.volume).items() if other is not None}
+    return frozenset((told | copies) & set(nodes.peers()))
 
 
 def _require_nobody_better(here: Local, answers: Answers, offline: Collection[str]) -> None:

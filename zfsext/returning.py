@@ -6,10 +6,10 @@ node which disks it claims, and all others for the same, and has the returning n
 
 from collections.abc import Iterable, Mapping
 
-from zfsext import asking, groups, local, properties, records, zfs
+from zfsext import asking, groups, local, places, properties, records, zfs
 from zfsext.config import Config, standby
 from zfsext.errors import Refused, Speechless
-from zfsext.ownership import CLAIMS, OWNER, TICKET, Generation, Record, passed_over
+from zfsext.ownership import CLAIMS, Generation, Record, passed_over
 from zfsext.peer import Peers
 
 
@@ -22,7 +22,7 @@ def claims(config: Config) -> dict[str, Record]:
             for name, dataset in datasets.items():
                 volume = name.removeprefix(f"{root}/")
                 record = records.of(dataset)
-                if record is not None and record.state in CLAIMS and "/" not in volume and name != root:
+                if record is not None and record.state in CLAIMS and "/" not in volume and places.ASIDE not in volume:
                     found[volume] = record
     return found
 
@@ -34,7 +34,7 @@ def give_way(volume: str, generation: Generation, config: Config) -> str:
     """
     with groups.locked([volume], "set aside", groups.BRIEF):
         here = local.find(volume, config)
-        if here is None or here.record.state not in (OWNER, TICKET):
+        if here is None or here.record.state not in CLAIMS:
             return ""
         if here.record.generation.serial > generation.serial:
             raise Refused(f"{here.name} is newer (generation {here.record.generation}) than {generation}")
@@ -59,7 +59,7 @@ def judge(node: str, others: Iterable[str], config: Config, peers: Peers) -> lis
     for volume, record in mine.items():
         all_told = [*answers.of(volume).values(), own.get(volume)]
         newer = [other for other in all_told if other is not None and _newer(node, record, other)]
-        if newer and record.state in (OWNER, TICKET):
+        if newer:
             number = max(other.generation for other in newer)
             aside = line.call("yield", volume=volume, generation=str(number))["aside"]
             done.append(f"disk {volume} was promoted while {node} was away: what {node} has is set aside as {aside}")

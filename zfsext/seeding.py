@@ -20,8 +20,10 @@ HOOK_SECONDS = 660
 STILL = 300
 
 
-def seed(volumes: Sequence[str], instance: str, config: Config) -> str:
+def seed(volumes: Sequence[str], instance: str, primary: str, config: Config) -> str:
     """Bring the disks here, and leave word with their owner that they are about to go here.
+
+    primary is the node that Ganeti has the VM on.
 
     Raises Refused with what to do if the move cannot work, or takes longer than a hook may.
     """
@@ -39,7 +41,11 @@ def seed(volumes: Sequence[str], instance: str, config: Config) -> str:
     with peers() as others:
         here = [local.find(volume, config) for volume in volumes]
         if all(each is not None and each.record.state in (OWNER, TICKET) for each in here):
-            return ""
+            given = {each.record.peer for each in here if each is not None and each.record.state == TICKET}
+            if given != {primary}:
+                return ""
+            # The move before this one got as far as the ticket, but Ganeti has the VM there still, and closes it there.
+            others.line(primary).call("reclaim", seconds=STILL, volume=volumes[0])
         answers = asking.ask(volumes, nodes.peers(), others)
         holders = {best(None, answers.of(volume)) for volume in volumes}
         holder = next(iter(holders)) if len(holders) == 1 else None

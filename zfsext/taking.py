@@ -28,7 +28,7 @@ from zfsext.transfers import ended, taken_over
 
 def record(volume: str, config: Config) -> Record | None:
     """Return the record of this node's copy, with whether the disk is in use; None if there is none."""
-    here = local.find(volume, config)
+    here = local.find(volume, config) or local.find(volume, config)  # the first look may have met a rename
     return here.record._replace(used=local.used(here)) if here else None
 
 
@@ -77,6 +77,9 @@ class Offer:
 
 def receive(volume: str, offer: Offer, config: Config, pipe: int, ready: Callable[[], None]) -> None:
     """Take a stream; ready is called when it can begin. Raises Refused for one that is older than what is here."""
+    here = local.find(volume, config)
+    if here is not None:
+        _require_taken(here, offer)  # before anything that is under way is ended for it
     with taken_over(volume, f"receive from {offer.source}"):
         with locked([volume], "receive", BRIEF):
             dataset = _prepared(volume, offer, config)
@@ -107,14 +110,7 @@ def _prepared(volume: str, offer: Offer, config: Config) -> str:
     """Make way for a stream, and return the dataset that it is to be received into."""
     here = local.find(volume, config)
     if here is not None:
-        if here.identity is not None and here.identity != offer.facts.get(properties.ID):
-            raise Refused(f"{here.name} is another disk ({properties.ID} differs), and was left as it is")
-        mine = here.record._replace(used=local.used(here))
-        if not takes_data(mine, offer.generation, offer.claim):
-            raise Refused(
-                f"{here.name} ({mine.state}, generation {mine.generation}, floor {mine.floor}) does not give way to "
-                f"generation {offer.generation}: 'zfsext show' tells where the disk is now"
-            )
+        _require_taken(here, offer)
         here = local.settle(here, config)
         if here.record.state in (OWNER, TICKET) or (offer.full and _is_old(here, offer)):
             local.set_aside(here, config)
@@ -125,6 +121,18 @@ def _prepared(volume: str, offer: Offer, config: Config) -> str:
         local.drop_reservation(here)
     _become_replica(here, offer)
     return here.name
+
+
+def _require_taken(here: Local, offer: Offer) -> None:
+    """Raise Refused if this node's copy does not give way to what is offered."""
+    if here.identity is not None and here.identity != offer.facts.get(properties.ID):
+        raise Refused(f"{here.name} is another disk ({properties.ID} differs), and was left as it is")
+    mine = here.record._replace(used=local.used(here))
+    if not takes_data(mine, offer.generation, offer.claim):
+        raise Refused(
+            f"{here.name} ({mine.state}, generation {mine.generation}, floor {mine.floor}) does not give way to "
+            f"generation {offer.generation}: 'zfsext show' tells where the disk is now"
+        )
 
 
 def _is_old(here: Local, offer: Offer) -> bool:
@@ -192,7 +200,7 @@ def complete(
         for here in group:
             if here.record.state != REPLICA or here.record.generation != generation:
                 raise Refused(f"{here.name} is no copy of generation {generation} any more")
-            _require_unwritten(here, which)
+            require_unwritten(here, which)
         if all(here.record.round == which for here in group):
             zfs.set_user([here.name for here in group], {properties.ROUNDED: str(taken)})
             return
@@ -241,7 +249,7 @@ def prune(here: Local, last: Round, past: Callable[[str, Round], bool]) -> None:
     zfs.destroy_snapshots([each.name for each in old if each.name not in kept])
 
 
-def _require_unwritten(here: Local, which: Round) -> None:
+def require_unwritten(here: Local, which: Round) -> None:
     """Raise Refused unless the copy ends in just the round's snapshot; others' snapshots after it do no harm."""
     name = records.snapshot("", which)
     written = zfs.read([here.name], [f"written{name}"])[here.name][f"written{name}"]
@@ -259,11 +267,14 @@ def prepare(volumes: Sequence[str], source: str, final: Round, config: Config) -
                 raise Refused(f"{here.name} is {here.record.state} of {here.record.peer or 'nobody'}, not of {source}")
             if here.copy.dataset["receive_resume_token"] not in ("-", ""):
                 streams.abort(here.name)
-            _require_unwritten(here, final)
+            require_unwritten(here, final)
             live = places.live_name(here.copy.parent, here.volume)
             if zfs.read([live], ["type"]):
                 raise AlreadyThere(f"{live} stands where the disk would be: look into it, and 'zfs rename' it away")
             local.require_room(here)
+        if any(here.record.state == REPLICA and here.record.round != final for here in group):
+            zfs.hold({records.snapshot(here.name, final): removal.TAG for here in group})
+            groups.change(group, round=final)  # all of it is here, should the source die before it gives the ticket
         return [here.record.floor for here in group]
 
 
@@ -285,7 +296,7 @@ def ticket(
                     f"{here.name} takes no ticket {number}: it is {here.record.state}, generation "
                     f"{here.record.generation}, floor {here.record.floor}"
                 )
-            _require_unwritten(here, final)
+            require_unwritten(here, final)
         zfs.hold({records.snapshot(here.name, final): removal.TAG for here in group})
         for here in group:
             _keep(here, bases)
@@ -338,10 +349,11 @@ def raise_floor(volumes: Sequence[str], floor: Generation, config: Config) -> No
             zfs.change_all({here.name: here.changes(floor=floor) for here in raised})
 
 
-def forget(volume: str, identity: str | None, config: Config) -> None:
+def forget(volume: str, identity: str | None, owner: Generation | None, config: Config) -> None:
     """Destroy this node's copy of a disk that is removed, or that needs no copy here; nothing is no error.
 
-    Raises Refused for the disk itself, Busy if something keeps the copy.
+    owner is the generation of whose word it is, if the disk lives on. Raises Refused for the disk itself and for a copy
+    of a newer time, Busy if something keeps the copy.
     """
     with taken_over(volume, "forget"), locked([volume], "forget", BRIEF):
         here = local.find(volume, config)
@@ -351,6 +363,8 @@ def forget(volume: str, identity: str | None, config: Config) -> None:
             raise Refused(f"{here.name} is the disk itself, and no copy of it")
         if identity is not None and here.identity not in (None, identity):
             raise Refused(f"{here.name} is another disk ({properties.ID} differs)")
+        if owner is not None and max(here.record.generation, here.record.floor).epoch > owner.epoch:
+            raise Refused(f"{here.name} is of a newer time (generation {here.record.generation}) than {owner}")
         destroy(here, config)
         VolumeLock(volume, "forget").forget()
 

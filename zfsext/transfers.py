@@ -14,6 +14,8 @@ from zfsext.errors import Busy
 from zfsext.lock import VolumeLock, held
 
 SUFFIX = ".transfer"
+#: What a change of the disk's owner signs with: it is waited for, and never ended.
+HANDOVER = "hand-over"
 #: How long a transfer may take to end once it was told to, in seconds: it may be in the middle of a transaction group.
 SECONDS = 20
 POLL = 0.1
@@ -21,27 +23,39 @@ POLL = 0.1
 
 @contextmanager
 def taken_over(volume: str, what: str) -> Iterator[None]:
-    """Be the one transfer of the volume on this node, having ended the one before.
+    """Be the one transfer of the volume on this node, having ended the one before; a hand-over is waited for.
 
     Raises Busy, naming the process, if that does not end.
     """
     lock = VolumeLock(volume + SUFFIX, what)
     deadline = time.monotonic() + SECONDS
+    children: set[str] = set()
     while not lock.try_work():
-        pid = lock.holder_pid()
+        holder, pid = lock.holder(), lock.holder_pid()
         if time.monotonic() >= deadline:
-            raise Busy(f"{lock.holder() or 'another transfer'} of {volume} does not end: try again")
-        if pid is not None and pid != os.getpid():
+            raise Busy(f"{holder or 'another transfer'} of {volume} does not end: try again")
+        if pid is not None and pid != os.getpid() and not holder.startswith(HANDOVER):
+            children |= _children(pid)
             try:
                 os.kill(pid, signal.SIGTERM)
             except ProcessLookupError:
                 continue
         time.sleep(POLL)
+    while any(os.path.exists(f"/proc/{child}") for child in children) and time.monotonic() < deadline:
+        time.sleep(POLL)  # they die with their parent, but have to leave the kernel first
     try:
         yield
     finally:
         lock.forget()
         lock.release()
+
+
+def _children(pid: int) -> set[str]:
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", encoding="ascii") as file:
+            return set(file.read().split())
+    except OSError:  # it has just ended
+        return set()
 
 
 @contextmanager
@@ -68,5 +82,5 @@ def ended(volumes: Sequence[str]) -> Iterator[None]:
     """End the transfers of these disks, and let none begin: what becomes of the disks now goes before."""
     with ExitStack() as stack:
         for volume in sorted(volumes):
-            stack.enter_context(taken_over(volume, "hand-over"))
+            stack.enter_context(taken_over(volume, HANDOVER))
         yield

@@ -30,7 +30,8 @@ def withdraw(volumes: Sequence[str], node: str, config: Config, peers: Peers) ->
         if node in nodes.peers():
             line = peers.line(node)
             for each in group:
-                line.call("forget", seconds=SECONDS, volume=each.volume, id=each.identity)
+                owner = str(each.record.generation)
+                line.call("forget", seconds=SECONDS, volume=each.volume, id=each.identity, owner=owner)
         elif all(node not in each.record.knows | each.record.over for each in group):
             raise Refused(f"this cluster has no node {node}, and no copy of these disks was ever there")
         else:
