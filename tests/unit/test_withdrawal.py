@@ -84,7 +84,7 @@ def test_the_node_answers_before_the_owner_forgets_it(
         outcome.note(WEB, name, None)
     withdraw(monkeypatch, NODE2, Line(done))
     first, second = f"zfs/vm/{WEB}", f"zfs/vm/{SECOND}"
-    assert done[:3] == [("forget", WEB, "id0", "0.1"), ("forget", SECOND, "id1"), ("change", first, second)]
+    assert done[:3] == [("forget", WEB, "id0", "0.1"), ("forget", SECOND, "id1", "0.1"), ("change", first, second)]
     assert node.datasets[second]["zfsext:knows"] == NODE3
     assert node.datasets[second]["zfsext:replicas"] == NODE3
     assert node.datasets[second]["zfsext:round"] == "0.1-2"
