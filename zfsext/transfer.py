@@ -146,15 +146,12 @@ def plan(here: Local, last: str, there: There) -> list[tuple[str | None, str]]:
     ours = ours[: end + 1]
     given_up = there.record is not None and there.record.state in (OWNER, TICKET)  # the other node sets it aside
     theirs = {} if given_up else there.snapshots
-    common = max((index for index, each in enumerate(ours) if each.guid in theirs), default=None)
-    if common is not None:
-        names = [each.name for each in ours[common + 1 :] if _travels(each, last)]
-        return list(zip([ours[common].name, *names], names, strict=False))
-    common_marks = [each for each in zfs.bookmarks(here.name) if each.guid in theirs]
-    marked = max(common_marks, key=lambda each: each.txg, default=None)
-    if marked is not None:
-        names = [each.name for each in ours if each.txg > marked.txg and _travels(each, last)]
-        return list(zip([marked.name, *names], names, strict=False))
+    both: list[zfs.Snapshot | zfs.Bookmark] = [each for each in ours if each.guid in theirs]
+    both += [each for each in zfs.bookmarks(here.name) if each.guid in theirs]
+    base = max(both, key=lambda each: each.txg, default=None)  # of equals the first, which is the snapshot
+    if base is not None:  # a stream continues only what the copy ends in, be it by a bookmark
+        names = [each.name for each in ours if each.txg > base.txg and _travels(each, last)]
+        return list(zip([base.name, *names], names, strict=False))
     if theirs and there.record is not None and there.record.generation.epoch == here.record.generation.epoch:
         raise Refused(
             f"the copy of {here.volume} on the other node has no snapshot in common with the disk any more: 'zfsext "
