@@ -66,10 +66,7 @@ def test_a_bandwidth_that_cannot_be_meant_is_refused(text: str) -> None:
         f"[zfsext]\ndataset = {value}\n"
         for value in ("", "zfs", "/zfs/vm", "zfs/vm/", "zfs//vm", "zfs/vm@a", "zfs/../x")
     ]
-    + [
-        f"[zfsext]\ndataset = {value}\n"
-        for value in ("-o/vm", "9/vm", "zfs/" + "v" * 252)
-    ]
+    + [f"[zfsext]\ndataset = {value}\n" for value in ("-o/vm", "9/vm", "zfs/" + "v" * 252)]
     + [
         f"[zfsext]\ndataset = {value}\n"
         for value in ("zfs/vm zfs/vm", "zfs/vm zfs/vm/more", "zfs/vm zfs/vm-standby/more", "zfs/vm-standby", "a/%(b)s")

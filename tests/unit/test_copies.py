@@ -256,5 +256,3 @@ def test_a_promotion_is_told_with_whom_it_passed_over() -> None:
 
 def test_a_promotion_is_told_only_of_the_disk() -> None:
     assert examined(replace(COPY, role="sealed", promoted=NOW), ELSEWHERE) == []
-
-

@@ -3,8 +3,9 @@
 import pytest
 from conftest import DB, WEB, Node
 
-from zfsext import forgetting, local, outcome, removal
+from zfsext import cluster, forgetting, local, outcome, removal
 from zfsext.config import Config
+from zfsext.errors import Busy
 from zfsext.peer import Peers
 
 CONFIG = Config(["zfs/vm"], "16K", "", "thin")
@@ -24,3 +25,31 @@ def test_how_its_rounds_ended_is_not_kept(
     forgetting.remove(WEB, CONFIG, Peers())
     assert outcome.of(WEB) == {}
     assert outcome.of(DB)
+
+
+@pytest.mark.usefixtures("others")
+def test_a_remove_that_fails_leaves_no_order_to_destroy_the_copies(
+    node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.setattr(forgetting, "NOTES", str(tmp_path_factory.mktemp("removed")))
+    monkeypatch.setattr(local, "stands", lambda _: True)
+
+    def held(*_: object) -> None:
+        assert forgetting.noted(), "a remove that is killed from here on must be known"
+        raise Busy("somebody holds it")
+
+    monkeypatch.setattr(removal, "remove", held)
+    node.disk(WEB, zfsext_knows="node9.example.com")
+    with pytest.raises(Busy):
+        forgetting.remove(WEB, CONFIG, Peers())
+    assert forgetting.noted() == {}
+
+
+@pytest.mark.usefixtures("others")
+def test_what_ganeti_has_is_not_swept(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    monkeypatch.setattr(forgetting, "NOTES", str(tmp_path_factory.mktemp("removed")))
+    monkeypatch.setattr(cluster, "knows", lambda _: True)
+    forgetting.note(WEB, "id0", ["node9.example.com"])
+    assert forgetting.sweep(CONFIG, Peers()) == [f"{WEB} on node9.example.com"]

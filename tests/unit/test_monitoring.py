@@ -41,9 +41,7 @@ def test_all_is_well_in_one_line_with_performance_data(capsys: pytest.CaptureFix
 def test_a_single_fault_is_said_in_full(capsys: pytest.CaptureFixture[str]) -> None:
     line, code = said([ORPHAN], capsys)
     assert (line.count("\n"), line.count("|"), code) == (1, 1, 1)
-    assert line.startswith(
-        "ZFSEXT WARNING - 1 disk in 2 pools, 1 warning; orphan: zfs/vm/web is of no / instance | "
-    )
+    assert line.startswith("ZFSEXT WARNING - 1 disk in 2 pools, 1 warning; orphan: zfs/vm/web is of no / instance | ")
 
 
 def test_of_many_faults_the_worst_are_named(capsys: pytest.CaptureFixture[str]) -> None:

@@ -44,9 +44,7 @@ def test_a_machine_that_is_in_no_cluster_has_no_peers(tmp_path: Path) -> None:
         nodes.this_node(str(tmp_path))
 
 
-@pytest.mark.parametrize(
-    "name", ["node_list", "node_secondary_ips", "ssh_ports", "offline_nodes", "master_candidates"]
-)
+@pytest.mark.parametrize("name", ["node_list", "node_secondary_ips", "ssh_ports", "offline_nodes", "master_candidates"])
 def test_a_file_that_is_missing_is_named_and_no_node_is_left_out(data: str, name: str) -> None:
     Path(data, f"ssconf_{name}").unlink()
     with pytest.raises(SystemRefused, match=f"ssconf_{name} is missing"):
