@@ -215,6 +215,10 @@ def take_back(volumes: Sequence[str], config: Config, peers: Peers) -> bool:
         line.call("revoke", volumes=[each.volume for each in group], number=str(number), before=str(before))
     except Refused:
         return False
+    except (Busy, Speechless):
+        raise
+    except ZfsextError as error:  # a node that cannot say, because of its pool for one, is silent
+        raise Speechless(str(error)) from error
     with groups.locked(volumes, "take back"):
         again = groups.require([each.volume for each in group], config)
         same = [each for each in again if each.record.state == SEALED and (each.record.issued or number) <= number]

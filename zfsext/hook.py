@@ -79,7 +79,7 @@ def after_remove(environ: Mapping[str, str]) -> None:
     def work() -> str:
         with peers() as others:
             for volume in volumes:
-                if cluster.knows(volume) is not True:
+                if cluster.knows(volume) is False:
                     forgetting.end_everywhere(volume, settings, others)
         return ""
 

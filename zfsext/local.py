@@ -46,7 +46,7 @@ def find(volume: str, config: Config) -> Local | None:
     Raises Refused if there are several, or one that cannot be read, and what ZFS or its pool raise: only ZFS's word
     for it makes a disk that is not here.
     """
-    return among(volume, places.find(volume, config).copies)
+    return among(volume, places.find(volume, config, everywhere=False).copies)  # an ill pool stops no other's disks
 
 
 def among(volume: str, copies: list[Copy]) -> Local | None:

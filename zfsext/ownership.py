@@ -230,13 +230,16 @@ def best(mine: Record | None, answers: Mapping[str, Record | None]) -> str | Non
 
 def better_replica(mine: Record, answers: Mapping[str, Record | None]) -> str | None:
     """Return a node whose replica is newer than my copy, by its generation and its last complete round."""
-    if mine.state != REPLICA or mine.round is None:
-        return None
-    own = (mine.generation, mine.round)
     for node, other in answers.items():
         if other is None or other.state != REPLICA or other.round is None:
             continue
-        if (other.generation, other.round) > own:
+        if other.generation > mine.generation:
+            return node
+        if (
+            mine.state == REPLICA
+            and other.generation == mine.generation
+            and (mine.round is None or other.round > mine.round)
+        ):
             return node
     return None
 

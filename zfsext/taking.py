@@ -200,6 +200,8 @@ def complete(
         for here in group:
             if here.record.state != REPLICA or here.record.generation != generation:
                 raise Refused(f"{here.name} is no copy of generation {generation} any more")
+            if here.record.floor > generation:
+                raise Refused(f"{here.name} was promised to generation {here.record.floor}, which is newer")
             require_unwritten(here, which)
         if all(here.record.round == which for here in group):
             zfs.set_user([here.name for here in group], {properties.ROUNDED: str(taken)})

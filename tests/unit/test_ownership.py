@@ -295,7 +295,9 @@ def test_the_newest_claim_is_the_best(
         (Record(REPLICA, NOW, round=OTHER_FINAL), Record(REPLICA, NOW), False),
         (Record(REPLICA, NOW, round=OTHER_FINAL), Record(OWNER, NOW, round=FINAL), False),
         (Record(REPLICA, NOW, round=OTHER_FINAL), None, False),
-        (Record(REPLICA, NOW), Record(REPLICA, NOW, round=FINAL), False),
+        (Record(REPLICA, NOW), Record(REPLICA, NOW, round=FINAL), True),
+        (Record(SEALED, NOW, final=FINAL), Record(REPLICA, NEXT, round=FINAL), True),
+        (Record(SEALED, NOW, final=FINAL), Record(REPLICA, NOW, round=OTHER_FINAL), False),
         (Record(OWNER, NOW, round=OTHER_FINAL), Record(REPLICA, NOW, round=FINAL), False),
     ],
 )
