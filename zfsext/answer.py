@@ -54,7 +54,7 @@ def _answered(line: bytes, say: answers.Say) -> dict[str, Any]:
         if not isinstance(request, dict):
             raise BadInput("a request is an object")
         return answers.answer(request, sys.argv[2], config.load(), say)
-    except (ZfsextError, OSError, ValueError, KeyError, TypeError) as error:
+    except (ZfsextError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         words = str(error) if isinstance(error, (ZfsextError, OSError)) else f"{type(error).__name__}: {error}"
         return {"error": type(error).__name__, "text": words}
 

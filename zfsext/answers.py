@@ -1,7 +1,7 @@
 """What a node answers to another one's requests, each a function of the request, the configuration and its sender."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from zfsext import (
     attempt,
@@ -32,10 +32,17 @@ from zfsext.taking import Offer
 Say = Callable[[dict[str, Any]], None]
 
 
+class Request(dict[str, Any]):
+    """A request's fields by their names. What is missing is an error of the other node."""
+
+    def __missing__(self, name: str) -> NoReturn:
+        raise BadInput(f"a request lacks {name}")
+
+
 class Call(NamedTuple):
     """A request, the node that it is from, this node's configuration, and how to tell it something meanwhile."""
 
-    request: dict[str, Any]
+    request: Request
     source: str
     config: Config
     say: Say
@@ -47,22 +54,29 @@ def answer(request: dict[str, Any], source: str, config: Config, say: Say) -> di
     A pool that does not work is an error, which the other node takes for silence: nothing is "not here" because of it.
     """
     op = request.get("op")
-    if op not in OPS:
+    if not isinstance(op, str) or op not in OPS:
         raise BadInput(f"{contract.shown(str(op))} is no request")
     for name in places.pools(config.live) if op != "offline" else ():  # of which it is not
         pool.require(name)
-    return OPS[op](Call(request, records.node(source), config, say))
+    return OPS[op](Call(Request(request), records.node(source), config, say))
 
 
 def _volume(text: object) -> str:
     return contract.volume_name("volume", text if isinstance(text, str) else "")
 
 
-def _volumes(request: dict[str, Any]) -> list[str]:
+def _volumes(request: Request) -> list[str]:
     given = request["volumes"]
     if not isinstance(given, list) or not given:
         raise BadInput("volumes must be a list of names")
     return sorted({_volume(each) for each in given})
+
+
+def _number(request: Request, name: str) -> int:
+    given = request[name]
+    if not isinstance(given, int) or isinstance(given, bool) or not 0 <= given < 1 << 63:
+        raise BadInput(f"{name} must be a whole number")
+    return given
 
 
 def _facts(given: object) -> dict[str, str]:
@@ -73,8 +87,11 @@ def _facts(given: object) -> dict[str, str]:
     return dict(given)
 
 
-def _bases(request: dict[str, Any]) -> dict[str, ownership.Round]:
-    return {records.node(node): records.round_(base) for node, base in request["bases"].items()}
+def _bases(request: Request) -> dict[str, ownership.Round]:
+    given = request["bases"]
+    if not isinstance(given, dict):
+        raise BadInput("bases must be rounds by the nodes' names")
+    return {records.node(node): records.round_(base) for node, base in given.items()}
 
 
 def _ask(call: Call) -> dict[str, Any]:
@@ -103,17 +120,19 @@ def _receive(call: Call) -> dict[str, Any]:
     short = call.request["snapshot"]
     if not isinstance(short, str) or not short or set(short) & set("/@#%\n\t") or not short.isprintable():
         raise BadInput(f"{contract.shown(str(short))} is no snapshot's name")
-    compression = call.request["compression"]
+    parent, compression, full = (call.request[name] for name in ("parent", "compression", "full"))
+    if not isinstance(parent, str) or not isinstance(compression, str) or not isinstance(full, bool):
+        raise BadInput("parent and compression must be texts, and full be true or false")
     offer = Offer(
         call.source,
-        str(call.request["parent"]),
+        parent,
         short,
         records.generation(call.request["generation"]),
         records.generation(call.request["claim"]),
         _facts(call.request["facts"]),
-        parameters.recordsize(str(call.request["recordsize"] >> 10) + "K"),
+        parameters.recordsize(str(_number(call.request, "recordsize"))),
         parameters.compression(compression),
-        full=call.request["full"] is True,
+        full=full,
     )
     taking.receive(_volume(call.request["volume"]), offer, call.config, 0, lambda: call.say({"ready": True}))
     return {}
@@ -125,9 +144,12 @@ def _abort(call: Call) -> dict[str, Any]:
 
 
 def _round(call: Call) -> dict[str, Any]:
-    facts = {_volume(volume): _facts(of) for volume, of in call.request["facts"].items()}
+    given = call.request["facts"]
+    if not isinstance(given, dict) or not given:
+        raise BadInput("facts must be those of each volume by its name")
+    facts = {_volume(volume): _facts(of) for volume, of in given.items()}
     which, generation = records.round_(call.request["round"]), records.generation(call.request["generation"])
-    taking.complete(facts, which, generation, int(call.request["taken"]), _bases(call.request), call.config)
+    taking.complete(facts, which, generation, _number(call.request, "taken"), _bases(call.request), call.config)
     return {}
 
 
@@ -137,7 +159,10 @@ def _prepare(call: Call) -> dict[str, Any]:
 
 
 def _ticket(call: Call) -> dict[str, Any]:
-    knows = frozenset(records.node(name) for name in call.request["knows"])
+    given = call.request["knows"]
+    if not isinstance(given, list):
+        raise BadInput("knows must be a list of nodes")
+    knows = frozenset(records.node(name) for name in given)
     number, final = records.generation(call.request["number"]), records.round_(call.request["final"])
     taking.ticket(_volumes(call.request), call.source, number, final, knows, _bases(call.request), call.config)
     return {}
@@ -172,7 +197,7 @@ def _word(call: Call) -> dict[str, Any]:
 
 
 def _replicate(call: Call) -> dict[str, Any]:
-    target = records.node(call.request["to"])
+    target, bandwidth = records.node(call.request["to"]), _number(call.request, "bandwidth")
     with peer.peers() as peers:
         volumes = groups.of(_volume(call.request["volume"]), call.config)
         if call.request.get("urgent") is True:  # Ganeti waits: a round that is under way gives way, and is resumed
@@ -184,7 +209,7 @@ def _replicate(call: Call) -> dict[str, Any]:
             call.config,
             peers,
             lambda told: call.say({"progress": list(told)}),
-            int(call.request["bandwidth"]),
+            bandwidth,
         )
     return {"sent": sent}
 
@@ -195,9 +220,11 @@ def _floor(call: Call) -> dict[str, Any]:
 
 
 def _forget(call: Call) -> dict[str, Any]:
-    identity = call.request["id"]
+    volume, identity = _volume(call.request["volume"]), call.request["id"]
+    if identity is not None and not isinstance(identity, str):
+        raise BadInput("id must be a text, or null for a disk that has none")
     owner = records.generation(call.request["owner"]) if "owner" in call.request else None
-    taking.forget(_volume(call.request["volume"]), identity if isinstance(identity, str) else None, owner, call.config)
+    taking.forget(volume, identity, owner, call.config)
     return {}
 
 

@@ -18,26 +18,26 @@ _SCHEMA = re.compile(r"[0-9]{1,9}")
 _NODE = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9.-]{0,254}")
 
 
-def generation(text: str) -> Generation:
-    """Return the generation that the text says, as EPOCH.SEQ. Raises BadInput."""
-    match = _GENERATION.fullmatch(text)
+def generation(text: object) -> Generation:
+    """Return the generation that the text says, as EPOCH.SEQ. Raises BadInput, also for what is no text."""
+    match = _GENERATION.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise BadInput(f"{text[:80]!r} is no generation (EPOCH.SEQ)")
+        raise BadInput(f"{str(text)[:80]!r} is no generation (EPOCH.SEQ)")
     return Generation(int(match[1]), int(match[2]))
 
 
-def round_(text: str) -> Round:
-    """Return the round that the text says, as EPOCH.SEQ-NUMBER. Raises BadInput."""
-    match = _ROUND.fullmatch(text)
+def round_(text: object) -> Round:
+    """Return the round that the text says, as EPOCH.SEQ-NUMBER. Raises BadInput, also for what is no text."""
+    match = _ROUND.fullmatch(text) if isinstance(text, str) else None
     if match is None:
-        raise BadInput(f"{text[:80]!r} is no round (EPOCH.SEQ-NUMBER)")
+        raise BadInput(f"{str(text)[:80]!r} is no round (EPOCH.SEQ-NUMBER)")
     return Round(generation(match[1]), int(match[2]))
 
 
-def node(text: str) -> str:
+def node(text: object) -> str:
     """Return the text if it can be a node's name. Raises BadInput."""
-    if not _NODE.fullmatch(text):
-        raise BadInput(f"{text[:80]!r} is no node's name")
+    if not isinstance(text, str) or not _NODE.fullmatch(text):
+        raise BadInput(f"{str(text)[:80]!r} is no node's name")
     return text
 
 
