@@ -87,10 +87,10 @@ def open_(volume: str, config: Config, peers: Peers) -> None:
             _seek(volume, here, config, peers)
         elif here.record.state == SEALED:
             _reclaim(here, config, peers)
-        elif _usable(here, config, peers):
+        elif (mine := _usable(here, config, peers)) is not None:
             with groups.locked([volume], "open"):
                 again = local.require(volume, config)
-                if again.record == here.record:
+                if again.record == mine.record:
                     _go_live(again, config)
                     return
     raise Refused(f"disk {volume} does not come to rest: other nodes move it at the same time. Try again")
@@ -101,21 +101,26 @@ def _go_live(here: Local, config: Config) -> None:
     marks.note_opened(here.volume)
 
 
-def _usable(here: Local, config: Config, peers: Peers) -> bool:
-    """Judge an owner's copy, or consume a ticket; return True for an owner's that may be opened now."""
+def _usable(here: Local, config: Config, peers: Peers) -> Local | None:
+    """Judge an owner's copy or a ticket's, and return the owner's that may be opened now; None if it is not so far.
+
+    What was judged by its ticket is not judged anew as the owner's: the node that it came from may be gone by now.
+    """
     verdict, answers = asking.judged(here, peers)
     if verdict is Currency.SUPERSEDED:
         _set_aside(here, config)
-        return False
+        return None
     if verdict is Currency.OFFLINE:
         _promote(here, config, peers)
-        return False
+        return None
     if verdict is not Currency.OK:
         raise asking.refused(here, verdict, answers)
     if here.record.state == OWNER:
-        return True
+        return here
     consume(here, config)
-    return False
+    with groups.locked([here.volume], "open"):
+        now = local.settle(local.require(here.volume, config), config)
+    return now if now.record.state == OWNER else None
 
 
 def consume(here: Local, config: Config) -> None:
