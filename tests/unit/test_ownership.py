@@ -149,6 +149,22 @@ def test_silence_is_no_consent(
 
 
 @pytest.mark.parametrize(
+    ("other", "newer"),
+    [
+        (Record(OWNER, PROMOTED), True),
+        (Record(TICKET, PROMOTED), True),
+        (Record(SEALED, PROMOTED), True),
+        (Record(REPLICA, PROMOTED), False),
+        (Record(OWNER, NEXT), False),
+        (Record(OWNER, NOW), False),
+    ],
+)
+def test_a_claim_by_a_later_promotion_is_of_a_newer_epoch(other: Record, newer: bool) -> None:
+    assert ownership.newer_epoch(other, Record(SEALED, NOW)) is newer
+    assert not ownership.newer_epoch(other, Record(SEALED, HIGHER))
+
+
+@pytest.mark.parametrize(
     ("mine", "generation", "gives"),
     [
         (None, OLD, True),
