@@ -274,9 +274,7 @@ def test_a_disk_that_was_sent_is_given_once_all_who_may_know_have_said_that_it_i
     assert world.done == ["ask node2 node3", *LIVE]
 
 
-def test_a_disk_that_another_node_has_had_since_is_set_aside(
-    world: World, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_a_disk_that_another_node_has_had_since_is_set_aside(world: World, capfd: pytest.CaptureFixture[str]) -> None:
     assert attach(world, DISK, node2=Record(OWNER, NEXT)) == ""
     assert world.done == ["ask node2", "aside"]
     assert f"what was here is zfs/vm-standby/{WEB}.aside now, and nothing of it is lost" in capfd.readouterr().err
