@@ -120,9 +120,7 @@ def test_what_other_tools_keep_for_themselves_stays(disk: Disk, private: str) ->
         ("r1 r2#", "r1 r2", ""),
     ],
 )
-def test_where_somebody_destroyed_a_snapshot_its_bookmark_does(
-    disk: Disk, ours: str, theirs: str, steps: str
-) -> None:
+def test_where_somebody_destroyed_a_snapshot_its_bookmark_does(disk: Disk, ours: str, theirs: str, steps: str) -> None:
     assert planned(disk(ours), "r2", has(theirs)) == steps
 
 
@@ -137,9 +135,7 @@ def test_a_copy_of_another_time_with_nothing_in_common_is_set_aside_for_a_whole_
     assert planned(disk("r1 r2"), "r2", has("r1", Record(REPLICA, PROMOTED))) == "r1>r2"
 
 
-@pytest.mark.parametrize(
-    ("state", "steps"), [(OWNER, "*>r2"), (TICKET, "*>r2"), (SEALED, "r1>r2"), (REPLICA, "r1>r2")]
-)
+@pytest.mark.parametrize(("state", "steps"), [(OWNER, "*>r2"), (TICKET, "*>r2"), (SEALED, "r1>r2"), (REPLICA, "r1>r2")])
 def test_what_was_a_disk_itself_is_set_aside_and_not_continued(disk: Disk, state: str, steps: str) -> None:
     assert planned(disk("r1# r2"), "r2", has("r1", Record(state, NOW))) == steps
     assert planned(disk("#r1 r2"), "r2", has("r1", Record(state, NOW))).removeprefix("#") == steps
