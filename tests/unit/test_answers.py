@@ -378,6 +378,12 @@ def test_a_request_reaches_who_does_it(
     assert called == [arguments]
 
 
+def test_a_removed_disks_copy_is_ended_in_nobodys_name(doer: Put) -> None:
+    called = doer(taking, "forget").called
+    assert answered({"op": "forget", "volume": WEB, "id": None}) == {}
+    assert called == [(WEB, None, None, CONFIG)]
+
+
 @pytest.mark.usefixtures("works")
 def test_who_is_asked_tells_of_each_disk_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(taking, "record", lambda volume, _: Record(OWNER, G3) if volume == WEB else None)
