@@ -87,6 +87,13 @@ def _facts(given: object) -> dict[str, str]:
     return dict(given)
 
 
+def _facts_of_all(request: Request) -> dict[str, dict[str, str]]:
+    given = request["facts"]
+    if not isinstance(given, dict) or not given:
+        raise BadInput("facts must be those of each volume by its name")
+    return {_volume(volume): _facts(of) for volume, of in given.items()}
+
+
 def _bases(request: Request) -> dict[str, ownership.Round]:
     given = request["bases"]
     if not isinstance(given, dict):
@@ -144,17 +151,15 @@ def _abort(call: Call) -> dict[str, Any]:
 
 
 def _round(call: Call) -> dict[str, Any]:
-    given = call.request["facts"]
-    if not isinstance(given, dict) or not given:
-        raise BadInput("facts must be those of each volume by its name")
-    facts = {_volume(volume): _facts(of) for volume, of in given.items()}
+    facts = _facts_of_all(call.request)
     which, generation = records.round_(call.request["round"]), records.generation(call.request["generation"])
     taking.complete(facts, which, generation, _number(call.request, "taken"), _bases(call.request), call.config)
     return {}
 
 
 def _prepare(call: Call) -> dict[str, Any]:
-    floors = taking.prepare(_volumes(call.request), call.source, records.round_(call.request["final"]), call.config)
+    facts, final = _facts_of_all(call.request), records.round_(call.request["final"])
+    floors = taking.prepare(facts, call.source, final, call.config)
     return {"floors": [str(floor) for floor in floors]}
 
 
@@ -176,7 +181,7 @@ def _revoke(call: Call) -> dict[str, Any]:
 
 def _pull(call: Call) -> dict[str, Any]:
     with peer.peers() as peers:
-        volumes = groups.of(_volume(call.request["volume"]), call.config)
+        volumes = groups.claimed(_volume(call.request["volume"]), call.config)
         handover.give(
             volumes, call.source, call.config, peers, lambda told: call.say({"progress": list(told)}), asked=True
         )
@@ -185,7 +190,7 @@ def _pull(call: Call) -> dict[str, Any]:
 
 def _reclaim(call: Call) -> dict[str, Any]:
     with peer.peers() as peers:
-        handover.take_back(groups.of(_volume(call.request["volume"]), call.config), call.config, peers)
+        handover.take_back(groups.claimed(_volume(call.request["volume"]), call.config), call.config, peers)
     return {}
 
 
@@ -199,7 +204,7 @@ def _word(call: Call) -> dict[str, Any]:
 def _replicate(call: Call) -> dict[str, Any]:
     target, bandwidth = records.node(call.request["to"]), _number(call.request, "bandwidth")
     with peer.peers() as peers:
-        volumes = groups.of(_volume(call.request["volume"]), call.config)
+        volumes = groups.claimed(_volume(call.request["volume"]), call.config)
         if call.request.get("urgent") is True:  # Ganeti waits: a round that is under way gives way, and is resumed
             with transfers.ended(volumes):
                 pass
@@ -251,7 +256,7 @@ def _offline(_: Call) -> dict[str, Any]:
 def _claims(call: Call) -> dict[str, Any]:
     found = returning.claims(call.config)
     for volume in found:  # what was certain in this boot is not any more
-        marks.forget(volume, marks.FRESH, marks.OVERRIDDEN)
+        marks.forget(volume, marks.OPENED, marks.FRESH, marks.OVERRIDDEN)
     return {"records": {volume: records.told(record) for volume, record in found.items()}}
 
 

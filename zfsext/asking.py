@@ -61,7 +61,7 @@ def judged(here: Local, peers: Peers) -> tuple[Currency, Answers]:
         answers.of(here.volume),
         answers.silent,
         given_up(answers.silent),
-        fresh=marks.fresh(here.volume),
+        fresh=marks.fresh(here.volume, str(here.record.generation)),
         overridden=marks.overridden(here.volume),
     )
     return verdict, answers

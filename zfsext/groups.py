@@ -39,6 +39,16 @@ def of(volume: str, config: Config) -> list[str]:
     return sorted(found)
 
 
+def claimed(volume: str, config: Config) -> list[str]:
+    """Return those of the VM's volumes that this node has a claim to, this one in any case.
+
+    A disk that was added to a VM that Ganeti believes elsewhere (gnt-instance modify --new-primary) is there already.
+    """
+    found = {each: local.find(each, config) for each in of(volume, config)}
+    mine = {each for each, here in found.items() if here is not None and here.record.state in CLAIMS}
+    return sorted({volume} | mine)
+
+
 @contextmanager
 def locked(volumes: Sequence[str], verb: str, seconds: float = SECONDS) -> Iterator[None]:
     """Hold the locks of these volumes, taken in the order of their names. Raises Busy after so many seconds."""

@@ -45,6 +45,7 @@ def close(volume: str, config: Config, peers: Peers) -> None:
     if state == OWNER and word is None:
         with groups.locked([volume], "close"):
             attachment.detach(volume, config)
+            marks.forget(volume, marks.OPENED)
         return
     if word is None or (state == SEALED and word.target != here.record.peer):
         raise Refused(
@@ -102,6 +103,7 @@ def give(
         groups.change(group, knows=_knows(group) | {target}, state=OWNER, peer="", final=None)
         for each in group:
             attachment.detach(each.volume, config)
+            marks.forget(each.volume, marks.OPENED)
             attachment.unmounted(each.name)
         final = rounds.take(group, [*there], target)
         group = groups.refresh(group, config)
@@ -164,11 +166,13 @@ def _send(
 def _seal(group: list[Local], final: Round, number: Generation, line: Line, config: Config) -> None:
     """Seal this node's copies, and have the other node take the ticket."""
     volumes = [each.volume for each in group]
-    prepared = line.call("prepare", volumes=volumes, final=str(final))
+    facts = {each.volume: transfer.facts(each) for each in group}
+    prepared = line.call("prepare", facts=facts, final=str(final))
     number = _number(group, [number, *(records.generation(text) for text in prepared["floors"])])
     groups.change(group, state=SEALED, peer=line.name, final=final, issued=number, floor=number)
     group = groups.refresh(group, config)  # which moves them to their place
     for each in group:
+        marks.forget(each.volume, marks.FRESH, marks.OVERRIDDEN)
         local.drop_reservation(each)
         name = records.snapshot("", final)
         if zfs.read([each.name], [f"written{name}"])[each.name][f"written{name}"] != "0":
@@ -182,7 +186,6 @@ def _seal(group: list[Local], final: Round, number: Generation, line: Line, conf
                 f"{error}; the disks are sealed, and whether {line.name} has them is not known: the next open asks it"
             ) from error
     for each in group:
-        marks.forget(each.volume, marks.OPENED, marks.FRESH, marks.OVERRIDDEN)
         marks.set_given(each.volume, str(number))
 
 

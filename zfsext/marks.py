@@ -1,10 +1,10 @@
 """What a node remembers of a disk until it boots: small files in /run/zfsext, written under the volume's lock.
 
 - word: a move of the VM to another node was announced, and for how long that counts
-- opened: Ganeti opened the disk a moment ago
-- fresh: the ticket that is here arrived in this boot
+- opened: Ganeti opened the disk, and has not closed it since
+- fresh: the number of the ticket that arrived in this boot, until the disk is opened
 - given: the number of the ticket that the other node has confirmed
-- overridden: the nodes that a promotion in this boot has passed over
+- overridden: the nodes that a promotion just now has passed over, until the disk is opened
 Times are the kernel's since boot, which no clock's change moves.
 """
 
@@ -23,6 +23,8 @@ KINDS = (WORD, OPENED, FRESH, GIVEN, OVERRIDDEN)
 MOMENT = 120
 #: How long a word counts, in seconds: the time that Ganeti gives a guest to shut down (SHUTDOWN_TIMEOUT), and a hook's.
 WORD_SECONDS = 2 * 900
+#: How long a promotion is just now, in seconds: within one command of Ganeti's, all disks of the VM are opened.
+JUST_NOW = 900
 
 
 def _path(volume: str, kind: str) -> str:
@@ -62,9 +64,14 @@ def forget(volume: str, *kinds: str) -> None:
 
 
 def note_opened(volume: str) -> None:
-    """Note that Ganeti opened the disk just now; what was said of a move before has had its time."""
+    """Note that Ganeti opened the disk just now; what was said of a move, or was certain, before has had its time."""
     _write(volume, OPENED, {})
-    forget(volume, WORD, GIVEN)
+    forget(volume, WORD, GIVEN, FRESH, OVERRIDDEN)
+
+
+def was_opened(volume: str) -> bool:
+    """Tell whether Ganeti opened the disk in this boot, and nobody has closed it since."""
+    return bool(_read(volume, OPENED))
 
 
 def opened(volume: str) -> bool:
@@ -72,14 +79,14 @@ def opened(volume: str) -> bool:
     return _now() - float(_read(volume, OPENED).get("at", -MOMENT)) < MOMENT
 
 
-def set_fresh(volume: str) -> None:
-    """Note that the ticket arrived in this boot."""
-    _write(volume, FRESH, {})
+def set_fresh(volume: str, number: str) -> None:
+    """Note that the ticket of this number arrives in this boot."""
+    _write(volume, FRESH, {"number": number})
 
 
-def fresh(volume: str) -> bool:
-    """Tell whether the ticket arrived in this boot."""
-    return bool(_read(volume, FRESH))
+def fresh(volume: str, number: str) -> bool:
+    """Tell whether the ticket of this number arrived in this boot, and nobody has opened the disk since."""
+    return _read(volume, FRESH).get("number") == number
 
 
 def set_given(volume: str, number: str) -> None:
@@ -98,8 +105,11 @@ def set_overridden(volume: str, nodes: Collection[str]) -> None:
 
 
 def overridden(volume: str) -> list[str]:
-    """Return the nodes that a promotion in this boot has passed over."""
-    return [str(node) for node in _read(volume, OVERRIDDEN).get("nodes", [])]
+    """Return the nodes that a promotion just now has passed over."""
+    found = _read(volume, OVERRIDDEN)
+    if not found or _now() - float(found["at"]) > JUST_NOW:
+        return []
+    return [str(node) for node in found["nodes"]]
 
 
 class Word:

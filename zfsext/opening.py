@@ -38,17 +38,18 @@ def attach(volume: str, config: Config, peers: Peers) -> str:
     if here is None:
         _require_known(volume, config, peers)
         return ""
-    if here.record.state != OWNER and not (here.record.state == TICKET and marks.fresh(volume)):
+    ticket = here.record.state == TICKET and marks.fresh(volume, str(here.record.generation))
+    if here.record.state != OWNER and not ticket:
         return ""
     verdict, answers = asking.judged(here, peers)
     if verdict is Currency.SUPERSEDED:
         _set_aside(here, config)
         return ""
-    if verdict is Currency.OFFLINE:
+    if verdict is Currency.OFFLINE and ticket:
         return ""  # open promotes it, by the master's word
-    if verdict is not Currency.OK:
+    if verdict not in (Currency.OK, Currency.OFFLINE):
         raise asking.refused(here, verdict, answers)
-    if here.record.state == TICKET:
+    if ticket:
         consume(here, config)
         with groups.locked([volume], "attach"):
             here = local.settle(local.require(volume, config), config)
@@ -79,7 +80,8 @@ def open_(volume: str, config: Config, peers: Peers) -> None:
             here = local.find(volume, config)
             if here is not None:
                 here = local.settle(here, config)
-                simple = not asking.who_may_know(here) or local.stands(here)
+                # A device alone proves nothing: attach sets it up also for who only looks, and leaves it.
+                simple = not asking.who_may_know(here) or (marks.was_opened(volume) and local.stands(here))
                 if here.record.state == OWNER and simple:
                     _go_live(here, config)
                     return
@@ -159,7 +161,7 @@ def _reclaim(here: Local, config: Config, peers: Peers) -> None:
         _seek(here.volume, here, config, peers)  # whoever it was sealed for, another node was promoted since
         return
     try:
-        if handover.take_back(groups.of(here.volume, config), config, peers):
+        if handover.take_back(groups.claimed(here.volume, config), config, peers):
             return
     except Speechless as error:
         if not asking.given_up([here.record.peer]):

@@ -102,7 +102,8 @@ def currency(
     """Judge my copy, an owner's or a ticket's, by what the nodes that may know better say of theirs.
 
     answers are those of the nodes that answered (None: it has no copy), silent the nodes that did not. fresh says that
-    the ticket arrived in this boot; overridden are the nodes that a promotion in this boot has passed over.
+    the copy's generation arrived here as a ticket in this boot and was never opened; overridden are the nodes that a
+    promotion just now has passed over.
     """
     found = Currency.OK
     for node, other in answers.items():
@@ -122,7 +123,7 @@ def currency(
         return found
     for node in silent:
         if node not in offline:
-            if not (fresh and mine.state == TICKET):
+            if not fresh:
                 return Currency.SILENT
         elif node not in overridden:
             found = Currency.OFFLINE

@@ -72,7 +72,10 @@ def _warm(request: "Request") -> str | None:
     if device is not None and request.action == "open":
         from zfsext import marks
 
-        marks.note_opened(request.volume)
+        if marks.was_opened(request.volume):
+            marks.note_opened(request.volume)
+        else:
+            device = None
     lock.release()
     return device if request.action == "attach" or device is None else ""
 

@@ -40,13 +40,15 @@ def seed(volumes: Sequence[str], instance: str, primary: str, config: Config) ->
         raise Refused(f"{local.me()} is no master candidate, and Ganeti lets no other node reach the owner of a disk")
     with peers() as others:
         here = [local.find(volume, config) for volume in volumes]
-        if all(each is not None and each.record.state in (OWNER, TICKET) for each in here):
-            given = {each.record.peer for each in here if each is not None and each.record.state == TICKET}
-            if given != {primary}:
-                return ""
+        mine = [each.record for each in here if each is not None and each.record.state in (OWNER, TICKET)]
+        given = {record.peer for record in mine if record.state == TICKET}
+        if len(mine) == len(volumes) and given == {primary}:
             # The move before this one got as far as the ticket, but Ganeti has the VM there still, and closes it there.
             others.line(primary).call("reclaim", seconds=STILL, volume=volumes[0])
         answers = asking.ask(volumes, nodes.peers(), others)
+        volumes = [each for each in volumes if not _is_here(each, config, answers)]
+        if not volumes:
+            return ""
         holders = {best(None, answers.of(volume)) for volume in volumes}
         holder = next(iter(holders)) if len(holders) == 1 else None
         if holder is None:
@@ -95,6 +97,14 @@ def shrinking(replicate: Callable[[], int]) -> list[int]:
         if sent[-1] <= SMALL or (len(sent) > 1 and sent[-1] >= sent[-2]):
             break
     return sent
+
+
+def _is_here(volume: str, config: Config, answers: asking.Answers) -> bool:
+    """Tell whether this node has the disk, and nobody a better claim: what was its own may be old by now."""
+    here = local.find(volume, config)
+    if here is None or here.record.state not in (OWNER, TICKET):
+        return False
+    return best(None, {**answers.of(volume), local.me(): here.record}) == local.me()
 
 
 def _is(record: Record | None, state: str) -> bool:

@@ -260,8 +260,12 @@ def require_unwritten(here: Local, which: Round) -> None:
         raise Refused(f"{here.name} {what} ({name}): 'zfs rollback {here.name}{name}' undoes what was written there")
 
 
-def prepare(volumes: Sequence[str], source: str, final: Round, config: Config) -> list[Generation]:
-    """Check that the VM's disks can become this node's own, and return the floors that its ticket must not be below."""
+def prepare(facts: Mapping[str, Mapping[str, str]], source: str, final: Round, config: Config) -> list[Generation]:
+    """Check that the VM's disks can become this node's own, and return the floors that its ticket must not be below.
+
+    facts are those of each volume now, which may have grown since its last round.
+    """
+    volumes = list(facts)
     with locked(volumes, "prepare", BRIEF), ended(volumes):
         group = groups.require(volumes, config)
         for here in group:
@@ -270,6 +274,9 @@ def prepare(volumes: Sequence[str], source: str, final: Round, config: Config) -
             if here.copy.dataset["receive_resume_token"] not in ("-", ""):
                 streams.abort(here.name)
             require_unwritten(here, final)
+        zfs.change_all({here.name: {name: facts[here.volume].get(name) for name in properties.FACTS} for here in group})
+        group = groups.refresh(group, config)
+        for here in group:
             live = places.live_name(here.copy.parent, here.volume)
             if zfs.read([live], ["type"]):
                 raise AlreadyThere(f"{live} stands where the disk would be: look into it, and 'zfs rename' it away")
@@ -302,7 +309,7 @@ def ticket(
         zfs.hold({records.snapshot(here.name, final): removal.TAG for here in group})
         for here in group:
             _keep(here, bases)
-            marks.set_fresh(here.volume)
+            marks.set_fresh(here.volume, str(number))
         groups.change(
             group,
             state=TICKET,

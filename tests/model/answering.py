@@ -7,7 +7,7 @@ from locks import locked
 from promotion import promote
 from rules import Rules
 from scripts import Complete, Data, HandOver, Message, Pull, Revoke, Ticket
-from world import NODES, SEEN, Copy, World
+from world import NODES, TICKETED, Copy, World
 
 from zfsext.ownership import OWNER, REPLICA, SEALED, TICKET, Currency, Generation, Record, Round
 
@@ -108,7 +108,7 @@ def take_ticket(rules: Rules, world: World, node: int, message: Ticket) -> tuple
         mine = world.copy(disk, node).record
         floor = max(mine.floor, number) if rules.leaves_floors else mine.floor
         ticket = Record(TICKET, number, floor, peer=source, round=final, final=final)
-        world = world.with_record(disk, node, ticket).with_seen(disk, node, SEEN)
+        world = world.with_record(disk, node, ticket).with_seen(disk, node, TICKETED)
     return OK, world
 
 

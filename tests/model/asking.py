@@ -1,7 +1,7 @@
 """A node asks the others about a disk, and judges its own copy by what they say."""
 
 from rules import Rules
-from world import NODES, PROMOTED, World
+from world import NODES, PROMOTED, TICKETED, World
 
 from zfsext.ownership import Currency, Record
 
@@ -32,6 +32,6 @@ def judge(rules: Rules, world: World, disk: int, node: int) -> Currency:
         # Only who was ever sent a byte may know better.
         [NODES[other] for other in silent if world.copies[disk][other] is not None],
         [NODES[other] for other in silent if world.offline[other]],
-        fresh=bool(seen),
+        fresh=seen == TICKETED,
         overridden=mine.over if seen == PROMOTED else (),
     )

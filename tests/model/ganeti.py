@@ -3,7 +3,7 @@
 from rules import Rules
 from safety import start
 from scripts import HandOver, Job, Open
-from world import NODES, PROMOTED, SEEN, Moves, World, at
+from world import NODES, NOTHING, PROMOTED, Moves, World, at
 
 from zfsext.ownership import SEALED
 
@@ -13,7 +13,7 @@ def operations(world: World) -> Moves:
     if not world.budget.operation:
         return
     # A promotion is of the moment only for as long as the operation that it was made for.
-    seen = tuple(tuple(SEEN if each == PROMOTED else each for each in row) for row in world.seen)
+    seen = tuple(tuple(NOTHING if each == PROMOTED else each for each in row) for row in world.seen)
     world = world.spend("operation")._replace(seen=seen)
     primary = world.primary
     for target in world.others(primary):

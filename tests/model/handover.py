@@ -6,7 +6,7 @@ from locks import locked
 from promotion import promote
 from rules import Rules
 from scripts import Data, HandOver, Ticket
-from world import NODES, Moves, World
+from world import NODES, NOTHING, Moves, World
 
 from zfsext.ownership import OWNER, SEALED, TICKET, Currency, Record, Round
 
@@ -117,7 +117,7 @@ def seal(world: World, script: HandOver) -> World:
             round=None,
             final=Round(copy.record.generation, copy.content),
         )
-        world = world.with_record(disk, script.source, record)
+        world = world.with_record(disk, script.source, record).with_seen(disk, script.source, NOTHING)
     return world
 
 

@@ -3,7 +3,7 @@
 Each is looked for at the step that would do the damage, which is where a copy is attached and where the VM starts.
 """
 
-from world import FIRST_PROMOTION, NODES, SEEN, World
+from world import FIRST_PROMOTION, NODES, NOTHING, World
 
 WRITES = (1 << FIRST_PROMOTION) - 1
 
@@ -19,7 +19,7 @@ def attach(world: World, disk: int, node: int) -> World:
     for other in world.others(node):
         if world.loops[disk][other] and world.running[other]:
             raise Violation(f"two live copies: disk{disk} on {NODES[node]} and {NODES[other]}")
-    return world.with_loop(disk, node, True).with_seen(disk, node, max(SEEN, world.seen[disk][node]))
+    return world.with_loop(disk, node, True).with_seen(disk, node, NOTHING)
 
 
 def start(world: World, node: int) -> World:

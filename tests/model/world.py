@@ -17,8 +17,8 @@ NUMBERS = {name: number for number, name in enumerate(NODES)}
 #: Of a copy that was set aside as diverged: it stays, and what is asked of the disk does not find it any more.
 ASIDE = "aside"
 NONE = "none"
-#: What a node knows of a disk since it booted: nothing; it got a ticket or opened it; it promoted it just now.
-NOTHING, SEEN, PROMOTED = 0, 1, 2
+#: What a node knows of a disk since it booted: nothing; it got a ticket and did not open it; it promoted it just now.
+NOTHING, TICKETED, PROMOTED = 0, 1, 2
 #: The bit of the first promotion; those below are writes.
 FIRST_PROMOTION = 32
 

@@ -71,7 +71,7 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "abort": {"volume": WEB},
     "round": {"facts": {WEB: FACTS, SECOND: {}}, "round": "0.2-7", "generation": "0.2", "taken": 17, "bases": BASES},
-    "prepare": {"volumes": [SECOND, WEB], "final": "0.2-7"},
+    "prepare": {"facts": {WEB: FACTS, SECOND: {}}, "final": "0.2-7"},
     "ticket": {"volumes": [WEB], "number": "0.3", "final": "0.2-7", "knows": ["node3"], "bases": BASES},
     "revoke": {"volumes": [WEB], "number": "0.3", "before": "0.2"},
     "pull": {"volume": WEB},
@@ -198,7 +198,7 @@ RULES: dict[str, Rule] = {
 def good(op: str, field: str, value: object) -> bool:
     """Tell whether the request is taken with this value."""
     if field == "facts":
-        return pairs(VOLUME, GIVEN, empty=False)(value) if op == "round" else GIVEN(value)
+        return pairs(VOLUME, GIVEN, empty=False)(value) if op in ("round", "prepare") else GIVEN(value)
     if (op, field) == ("receive", "parent"):
         return isinstance(value, str)  # a copy that is there stays where it is
     return RULES[field](value)
@@ -342,6 +342,7 @@ def works(node: Node, monkeypatch: pytest.MonkeyPatch) -> Node:
     monkeypatch.setattr(config, "load", lambda: CONFIG)
     monkeypatch.setattr(pool, "require", lambda _: None)
     monkeypatch.setattr(groups, "of", lambda volume, _: GROUP if volume == WEB else [volume])
+    monkeypatch.setattr(groups, "claimed", groups.of)
     return node
 
 
@@ -431,7 +432,7 @@ def test_a_stream_is_taken_once_all_is_ready_for_it(monkeypatch: pytest.MonkeyPa
 def test_the_floors_are_told_to_who_prepares(doer: Put) -> None:
     called = doer(taking, "prepare", [G2, G7]).called
     assert answered({"op": "prepare", **GOOD["prepare"]}) == {"floors": ["0.2", "7.0"]}
-    assert called == [(sorted([SECOND, WEB]), SOURCE, ROUND7, CONFIG)]
+    assert called == [({WEB: FACTS, SECOND: {}}, SOURCE, ROUND7, CONFIG)]
 
 
 @pytest.mark.parametrize("urgent", [True, False])
@@ -520,11 +521,12 @@ def test_the_master_says_who_is_offline(doer: Put) -> None:
 def test_who_returns_is_sure_of_nothing_any_more(doer: Put) -> None:
     doer(returning, "claims", {WEB: Record(OWNER, G2)})
     for volume in (WEB, SECOND):
-        marks.set_fresh(volume)
+        marks.note_opened(volume)
+        marks.set_fresh(volume, "0.2")
         marks.set_overridden(volume, ["node2"])
     assert answered({"op": "claims"})["records"][WEB]["generation"] == "0.2"
-    assert (marks.fresh(WEB), marks.overridden(WEB)) == (False, [])
-    assert (marks.fresh(SECOND), marks.overridden(SECOND)) == (True, ["node2"])
+    assert (marks.was_opened(WEB), marks.fresh(WEB, "0.2"), marks.overridden(WEB)) == (False, False, [])
+    assert (marks.was_opened(SECOND), marks.fresh(SECOND, "0.2"), marks.overridden(SECOND)) == (True, True, ["node2"])
 
 
 def test_who_was_passed_over_says_where_its_copy_is(doer: Put) -> None:

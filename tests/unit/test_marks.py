@@ -41,7 +41,7 @@ def path(volume: str, kind: str) -> Path:
 
 def test_nothing_is_remembered_of_a_disk_that_nobody_touched() -> None:
     assert not marks.opened("web")
-    assert not marks.fresh("web")
+    assert not marks.fresh("web", "0.2")
     assert marks.given("web") == ""
     assert marks.overridden("web") == []
     assert marks.word("web") is None
@@ -61,22 +61,46 @@ def test_a_disk_counts_as_in_use_for_a_moment_after_it_was_opened(clock: Clock) 
 def test_what_was_said_of_a_move_ends_with_the_open_that_follows() -> None:
     marks.set_word(Word("node2", VOLUMES))
     marks.set_given("web", "0.2")
-    marks.set_fresh("web")
+    marks.set_fresh("web", "0.2")
     marks.set_overridden("web", ["node2"])
     marks.note_opened("web")
     assert marks.word("web") is None
     assert marks.given("web") == ""
     assert marks.word("db") is not None
-    assert marks.fresh("web")
+    assert not marks.fresh("web", "0.2")
+    assert marks.overridden("web") == []
+    assert marks.was_opened("web")
+
+
+def test_what_arrived_is_fresh_by_its_number() -> None:
+    marks.set_fresh("web", "0.2")
+    assert marks.fresh("web", "0.2")
+    assert not marks.fresh("web", "0.3")
+
+
+def test_a_disk_stays_opened_until_somebody_closes_it(clock: Clock) -> None:
+    assert not marks.was_opened("web")
+    marks.note_opened("web")
+    clock.now += 10 * marks.MOMENT
+    assert marks.was_opened("web")
+    marks.forget("web", marks.OPENED)
+    assert not marks.was_opened("web")
+
+
+def test_a_promotion_is_just_now_for_one_command(clock: Clock) -> None:
+    marks.set_overridden("web", ["node2"])
+    clock.now += marks.JUST_NOW
     assert marks.overridden("web") == ["node2"]
+    clock.now += 1
+    assert marks.overridden("web") == []
 
 
 def test_each_mark_is_of_one_disk() -> None:
-    marks.set_fresh("web")
+    marks.set_fresh("web", "0.2")
     marks.set_given("web", "0.2")
     marks.set_overridden("web", {"node3", "node2"})
-    assert (marks.fresh("web"), marks.given("web"), marks.overridden("web")) == (True, "0.2", ["node2", "node3"])
-    assert (marks.fresh("db"), marks.given("db"), marks.overridden("db")) == (False, "", [])
+    assert (marks.fresh("web", "0.2"), marks.given("web"), marks.overridden("web")) == (True, "0.2", ["node2", "node3"])
+    assert (marks.fresh("db", "0.2"), marks.given("db"), marks.overridden("db")) == (False, "", [])
 
 
 def test_a_word_is_left_for_each_disk_of_the_vm(clock: Clock) -> None:
@@ -139,9 +163,9 @@ def test_no_link_is_followed_and_nobody_else_can_read(tmp_path: Path) -> None:
     target = tmp_path / "passwd"
     path("web", "fresh~").symlink_to(target)
     with pytest.raises(OSError, match="symbolic link"):
-        marks.set_fresh("web")
+        marks.set_fresh("web", "0.2")
     assert not target.exists()
-    marks.set_fresh("db")
+    marks.set_fresh("db", "0.2")
     assert stat.S_IMODE(path("db", "fresh").stat().st_mode) == 0o600
 
 

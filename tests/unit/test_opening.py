@@ -190,7 +190,7 @@ class Other:
         number = max(each.generation for each in self.world.theirs.values() if each is not None).after()
         for each in self.world.volumes:
             self.world.mine[each] = Record(TICKET, number, peer=self.name, knows=frozenset({self.name}), final=FINAL)
-            marks.set_fresh(each)
+            marks.set_fresh(each, str(number))
         self.world.theirs[self.name] = Record(SEALED, NOW, issued=number, peer=NODE1)
         return {}
 
@@ -315,17 +315,18 @@ def test_a_disk_that_a_silent_node_may_have_had_since_is_neither_given_nor_opene
     assert refuses(world, f"{NODE2} does not answer.*{HELPS}", mine=DISK) == ["ask node2", "ask node2"]
 
 
-def test_a_disk_whose_copy_is_on_a_dead_node_is_left_to_open(world: World) -> None:
+def test_a_disk_whose_copy_is_on_a_dead_node_is_given_to_look_at(world: World) -> None:
     world.offline(NODE2)
-    assert attach(world, DISK) == ""
-    assert world.done == ["ask node2"]
+    assert attach(world, DISK) == DEVICE
+    assert world.done == ["ask node2", *LIVE]
     assert world.mine == {WEB: DISK}
+    assert not marks.was_opened(WEB)
 
 
 @pytest.mark.parametrize(("mine", "fresh"), [(GIVEN, False), (COPY, False), (GOT, False), (GIVEN, True), (COPY, True)])
 def test_a_disk_that_is_elsewhere_is_given_as_nothing(world: World, mine: Record, fresh: bool) -> None:
     if fresh:  # what came in this boot has gone again
-        marks.set_fresh(WEB)
+        marks.set_fresh(WEB, str(NOW))
     world.silent = {NODE2, NODE3}
     assert attach(world, mine) == ""
     assert world.done == []
@@ -337,17 +338,17 @@ TAKEN = [f"unwritten since {FINAL}", "change state=owner peer= final=None"]
 
 @pytest.mark.parametrize("silent", [set(), {NODE2}])
 def test_a_disk_that_has_just_come_is_given(world: World, silent: set[str]) -> None:
-    marks.set_fresh(WEB)
+    marks.set_fresh(WEB, str(NOW))
     world.silent = silent
     assert attach(world, GOT, node2=GIVEN) == DEVICE
     assert world.done == ["ask node2", *TAKEN, *LIVE]
 
 
 def test_a_disk_that_has_just_come_is_judged_all_the_same(world: World) -> None:
-    marks.set_fresh(WEB)
+    marks.set_fresh(WEB, str(NOW))
     assert attach(world, GOT, node2=Record(OWNER, PROMOTED)) == ""
     assert world.done == ["ask node2", "aside"]
-    marks.set_fresh(WEB)
+    marks.set_fresh(WEB, str(NOW))
     world.offline(NODE2)
     assert attach(world, GOT) == ""
     assert world.done[2:] == ["ask node2"]
@@ -408,7 +409,23 @@ def test_an_export_is_this_nodes_alone(world: World) -> None:
 def test_open_asks_nobody_where_nobody_can_know_better(world: World, mine: Record, loop: bool) -> None:
     world.loop = loop
     world.silent = {NODE2, NODE3}
+    if mine == DISK:
+        marks.note_opened(WEB)
     assert open_(world, mine) == LIVE
+
+
+def test_open_trusts_no_device_that_attach_has_left(world: World) -> None:
+    world.loop = True
+    assert open_(world, DISK, node2=Record(OWNER, NEXT))[:3] == ["ask node2", "aside", "ask node2 node3"]
+
+
+def test_a_disk_that_came_with_another_is_opened_though_its_source_is_gone(world: World) -> None:
+    marks.set_fresh(WEB, str(NOW))
+    world.silent = {NODE2}
+    assert open_(world, DISK) == ["ask node2", *LIVE]
+    world.done.clear()
+    with pytest.raises(Refused, match=HELPS):  # from now on it may have been elsewhere since
+        opening.open_(WEB, CONFIG, world)  # type: ignore[arg-type]
 
 
 def test_open_ends_what_was_said_of_a_move(world: World) -> None:
@@ -475,7 +492,7 @@ def test_open_does_not_take_what_was_written_to_since(world: World, monkeypatch:
 def test_open_takes_a_ticket_of_this_boot_though_its_source_is_silent(world: World) -> None:
     world.silent = {NODE2}
     refuses(world, HELPS, mine=GOT)
-    marks.set_fresh(WEB)
+    marks.set_fresh(WEB, str(NOW))
     assert open_(world, GOT) == ["ask node2", "ask node2", *TAKEN, *LIVE]
 
 

@@ -123,7 +123,8 @@ def test_that_it_is_old_goes_before_its_use_and_its_use_before_silence(first: bo
     ("state", "silent", "offline", "fresh", "overridden", "verdict"),
     [
         (OWNER, "it", "", False, "", Currency.SILENT),
-        (OWNER, "it", "", True, "", Currency.SILENT),
+        (OWNER, "it", "", True, "", Currency.OK),  # it came here with another disk of the VM, and was not opened yet
+        (OWNER, "it", "it", True, "", Currency.OFFLINE),
         (TICKET, "it", "", False, "", Currency.SILENT),
         (TICKET, "it", "", True, "", Currency.OK),
         (OWNER, "it", "it", False, "", Currency.OFFLINE),

@@ -135,8 +135,19 @@ def test_a_move_that_got_as_far_as_the_ticket_is_made_again(world: World) -> Non
 
 @pytest.mark.parametrize("mine", [DISK, GOT._replace(peer=NODE3)])
 def test_there_is_nothing_to_bring_to_who_has_the_disks(world: World, mine: Record) -> None:
-    world.have(node1=mine)
-    assert seed(world) == []
+    world.have(node1=mine, node2=COPY)
+    assert seed(world) == ["ask"]
+
+
+def test_what_was_its_own_once_is_brought_as_if_it_were_not_there(world: World) -> None:
+    world.have(node1=DISK, node2=Record(OWNER, NEXT))
+    assert seed(world) == ["ask", ROUND, WORD]
+
+
+def test_a_disk_that_was_added_here_is_not_brought(world: World) -> None:
+    world.have(node2=DISK)
+    world.told[NODE2][SECOND], world.mine[SECOND] = None, DISK
+    assert seed(world) == ["ask", ROUND.replace(SECOND, WEB), f"word node2 {[WEB]}"]
 
 
 def test_a_node_that_has_but_one_of_the_disks_does_not_have_the_vm(world: World) -> None:
@@ -174,7 +185,6 @@ def test_of_a_dead_nodes_disks_complete_copies_will_do(world: World, state: str)
     [
         (COPY, None, f"disk {SECOND} has no copy on {NODE1}, and its owner does not answer"),
         (None, COPY, f"disk {WEB} has no copy on {NODE1}"),
-        (COPY, GOT, f"disk {SECOND} has no copy on {NODE1}"),
         (COPY, COPY._replace(round=None), f"the copy of {SECOND} on {NODE1} was never complete"),
     ],
 )

@@ -62,9 +62,9 @@ def test_a_disk_without_a_device_is_in_use_no_more(
 ) -> None:
     with lock.VolumeLock(WEB, "detach"):
         marks.note_opened(WEB)
-        marks.set_fresh(WEB)
+        marks.set_fresh(WEB, "0.2")
         verbs.VERBS["detach"](request("detach"), CONFIG)
-        assert (marks.opened(WEB), marks.fresh(WEB)) == (False, True)
+        assert (marks.opened(WEB), marks.fresh(WEB, "0.2")) == (False, True)
         marks.note_opened(WEB)
 
         def busy(*_: object) -> None:
