@@ -73,8 +73,8 @@ def promote_locked(group: list[Local], config: Config, peers: Peers) -> list[str
     word = masters_word(peers)
     answers = asking.ask(volumes, others, peers)
     for each in group:
-        _require_nobody_better(each, answers, word.offline)
-    _require_majority(others, answers)
+        require_nobody_better(each, answers, word.offline)
+    require_majority(others, answers)
     said = [_back_to_round(each) for each in group if each.record.state == REPLICA]
     group = groups.refresh(group, config)
     over = frozenset(answers.silent)
@@ -121,7 +121,11 @@ def _still_there(here: Local, over: frozenset[str], answers: Answers) -> frozens
     return frozenset((told | copies) & set(nodes.peers()))
 
 
-def _require_nobody_better(here: Local, answers: Answers, offline: Collection[str]) -> None:
+def require_nobody_better(here: Local, answers: Answers, offline: Collection[str]) -> None:
+    """Raise Refused if one who answers has the disk, a newer copy of it or a use for it, or one may who is silent.
+
+    offline are the nodes that are marked so: their silence is no objection.
+    """
     alive = [f"{node} ({why})" for node, why in answers.silent.items() if node not in offline]
     if alive:
         raise Refused(
@@ -140,7 +144,8 @@ def _require_nobody_better(here: Local, answers: Answers, offline: Collection[st
         raise Refused(f"disk {here.volume} is in use on {', '.join(users)}, offline or not: end its use there first")
 
 
-def _require_majority(others: Sequence[str], answers: Answers) -> None:
+def require_majority(others: Sequence[str], answers: Answers) -> None:
+    """Raise Refused unless most nodes of the cluster answer, this one among them; of two nodes one will do."""
     if len(others) > 1 and 2 * (len(answers.records) + 1) <= len(others) + 1:
         raise Refused(
             f"only {len(answers.records)} of {len(others)} other nodes answer ({'; '.join(answers.silent.values())}): "

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
-from zfsext import asking, local, nodes
+from zfsext import asking, local, nodes, promotion
 from zfsext.config import Config
 from zfsext.errors import Refused
 from zfsext.ownership import OWNER, REPLICA, SEALED, TICKET, Record, best
@@ -112,7 +112,10 @@ def _is(record: Record | None, state: str) -> bool:
 
 
 def _require_promotable(volumes: Sequence[str], config: Config, answers: asking.Answers) -> None:
-    """Raise Refused unless the owner is marked offline, and each disk has a complete round here."""
+    """Raise Refused unless the owner is marked offline, and each disk has a complete round here, and nobody a newer.
+
+    What the marks are is asked of the master when the disk is opened; this is what this node was told last.
+    """
     alive = {node: why for node, why in answers.silent.items() if not asking.given_up([node])}
     if alive:
         raise Refused(f"who has the disks does not answer, and is not marked offline: {'; '.join(alive.values())}")
@@ -122,3 +125,5 @@ def _require_promotable(volumes: Sequence[str], config: Config, answers: asking.
             raise Refused(f"disk {volume} has no copy on {local.me()}, and its owner does not answer")
         if here.record.state == REPLICA and here.record.round is None:
             raise Refused(f"the copy of {volume} on {local.me()} was never complete")
+        promotion.require_nobody_better(here, answers, answers.silent)
+    promotion.require_majority(list(nodes.peers()), answers)

@@ -28,7 +28,8 @@ MIB = 1 << 20
 class Here:
     """This node's copy."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, volume: str, record: Record) -> None:
+        self.volume = volume
         self.record = record
 
 
@@ -52,7 +53,7 @@ class World:
 
     def find(self, volume: str, _: Config) -> Here | None:
         record = self.mine[volume]
-        return Here(record) if record else None
+        return Here(volume, record) if record else None
 
     def ask(self, volumes: list[str], names: Iterable[str], _: object) -> Answers:
         assert (volumes, sorted(names)) == (BOTH, [NODE2, NODE3])
@@ -195,6 +196,22 @@ def test_of_a_dead_nodes_disks_all_must_be_here_and_complete(
     world.silent = {NODE2}
     offline(NODE2)
     with pytest.raises(Refused, match=words):
+        seed(world)
+
+
+def test_of_a_dead_nodes_disks_a_newer_copy_goes_before(world: World) -> None:
+    world.have(node1=COPY, node3=COPY._replace(round=Round(NOW, 2)))
+    world.silent = {NODE2}
+    offline(NODE2)
+    with pytest.raises(Refused, match=f"'gnt-instance failover -n {NODE3} INSTANCE'"):
+        seed(world)
+
+
+def test_no_copy_will_do_where_most_nodes_do_not_answer(world: World) -> None:
+    world.have(node1=COPY)
+    world.silent = {NODE2, NODE3}
+    offline(NODE2, NODE3)
+    with pytest.raises(Refused, match="no majority of the cluster's nodes"):
         seed(world)
 
 
