@@ -146,7 +146,10 @@ def _receive(call: Call) -> dict[str, Any]:
 
 
 def _abort(call: Call) -> dict[str, Any]:
-    taking.abort(_volume(call.request["volume"]), call.config)
+    token = call.request["token"]
+    if not isinstance(token, str) or not token:
+        raise BadInput("token must be that of the receive which is to be given up")
+    taking.abort(_volume(call.request["volume"]), token, call.config)
     return {}
 
 

@@ -32,7 +32,7 @@ def found(config: Config) -> Iterator[Aside]:
     names = [properties.STATE, properties.INSTANCE, properties.GENERATION, properties.ROUND, "used", "origin"]
     there = {dataset.name: (short, dataset) for short, dataset in datasets.of(config, names) if ASIDE in short}
     for name, (short, dataset) in sorted(there.items()):
-        if dataset.local(properties.STATE) == local.ASIDE:
+        if _ours(dataset):
             volume, _, rest = short.partition(ASIDE)
             snapshots = zfs.snapshots(name)
             since = _common(dataset, volume, snapshots)
@@ -46,6 +46,11 @@ def found(config: Config) -> Iterator[Aside]:
                 since,
                 snapshots,
             )
+
+
+def _ours(dataset: zfs.Dataset) -> bool:
+    """Tell whether what has such a name is a copy: also one that somebody was killed at before its state said so."""
+    return dataset.local(properties.STATE) in (local.ASIDE, *records.STATES)
 
 
 def _common(dataset: zfs.Dataset, volume: str, snapshots: Sequence[zfs.Snapshot]) -> str | None:
@@ -100,7 +105,7 @@ def _kept(aside: Aside) -> Iterator[str]:
 def _destroy(aside: Aside, config: Config) -> None:
     parent = next(each for each in config.live if aside.dataset.startswith(places.standby_name(each, "")))
     there = zfs.read([aside.dataset], places.PROPERTIES)
-    if aside.dataset not in there or there[aside.dataset].local(properties.STATE) != local.ASIDE:
+    if aside.dataset not in there or not _ours(there[aside.dataset]):
         return  # it was dropped, or made a disk again, meanwhile
     copy = Copy(parent, there[aside.dataset], live=False)
     tags = {each.name: zfs.holds(each.name) for each in zfs.snapshots(copy.name) if each.holds}

@@ -40,7 +40,8 @@ def ask(volumes: Sequence[str], names: Iterable[str], peers: Peers) -> Answers:
 def who_may_know(here: Local) -> set[str]:
     """Return the nodes that may know better than this one who has the disk: those that it was ever sent to."""
     record = here.record
-    return (set(record.knows) | set(record.over) | ({record.peer} if record.peer else set())) - {local.me()}
+    named = set(record.knows) | set(record.over) | ({record.peer} if record.peer else set())
+    return named - {local.me()} if named else named  # what Ganeti keeps on the node is not needed for a disk of its own
 
 
 def given_up(names: Iterable[str]) -> set[str]:

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Sequence
 
 from zfsext import places, pool, properties, records, zfs
 from zfsext.config import Config, standby
-from zfsext.contract import NEW_SUFFIX
 
 
 def of(config: Config, names: Sequence[str]) -> Iterator[tuple[str, zfs.Dataset]]:
@@ -35,5 +34,4 @@ def volumes(instance: str, config: Config) -> list[str]:
 
 
 def _whole(name: str, dataset: zfs.Dataset) -> bool:
-    """Tell whether it is a disk or a copy of one, and neither in the making, nor an export, nor set aside."""
-    return dataset.local(properties.STATE) in records.STATES and not name.endswith(NEW_SUFFIX)
+    return dataset.local(properties.STATE) in records.STATES and places.is_disk(name)

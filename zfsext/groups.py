@@ -34,7 +34,7 @@ def of(volume: str, config: Config) -> list[str]:
             for dataset in zfs.tree([root], [properties.INSTANCE, properties.STATE]).values():
                 name = dataset.name.removeprefix(f"{root}/")
                 mine = dataset.local(properties.INSTANCE) == instance and dataset.local(properties.STATE) in CLAIMS
-                if mine and "/" not in name and places.ASIDE not in name:
+                if mine and places.is_disk(name):
                     found.add(name)
     return sorted(found)
 

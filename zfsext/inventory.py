@@ -314,8 +314,10 @@ def _role(name: str, state: str, parents: Iterable[str]) -> tuple[str, str]:
         if name.startswith((f"{parent}/", f"{standby(parent)}/")):
             live = name.startswith(f"{parent}/")
             rest = name.removeprefix(f"{parent if live else standby(parent)}/")
+            if not live and places.ASIDE in rest and state in (*COPIES, ownership.OWNER) and "/" not in rest:
+                return rest.partition(places.ASIDE)[0], ASIDE  # by its name, before its state says so
             if state in COPIES and "/" not in rest:
-                return rest.partition(places.ASIDE)[0] if state == ASIDE else rest, state
+                return rest, state
             if live:
                 return rest, LIVE if state == ownership.OWNER and "/" not in rest else FOREIGN
             # a power cut inside the call that makes a dataset may leave it without its state: see zfsext.removal

@@ -146,6 +146,7 @@ def set_aside(local: Local, config: Config) -> str:
     """
     attachment.detach(local.volume, config)
     attachment.unmounted(local.name)
+    drop_reservation(local)
     directory = local.copy.mountpoint
     name = places.aside_name(local.copy.parent, local.volume, str(local.record.generation))
     if zfs.read([name], ["type"]):  # the same generation was set aside before

@@ -9,10 +9,10 @@
 
 from collections.abc import Iterable
 
-from zfsext import encryption, pool, properties, zfs
+from zfsext import contract, encryption, pool, properties, zfs
 from zfsext.config import Config, standby
 from zfsext.contract import EXPORT_SUFFIX, NEW_SUFFIX
-from zfsext.errors import Refused, SystemRefused
+from zfsext.errors import BadInput, Refused, SystemRefused
 from zfsext.lock import run_directory
 from zfsext.properties import STATE
 
@@ -104,6 +104,18 @@ def aside_name(parent: str, volume: str, generation: str) -> str:
 def is_export(volume: str) -> bool:
     """Tell whether the volume is a clone that the snapshot script made for gnt-backup."""
     return volume.endswith(EXPORT_SUFFIX)
+
+
+def is_disk(name: str) -> bool:
+    """Tell whether a dataset of this name below a parent can be a disk or a copy of one.
+
+    It is none in the making, no export, none that was set aside, and no name that Ganeti cannot say.
+    """
+    try:
+        contract.volume_name("name", name)
+    except BadInput:
+        return False
+    return ASIDE not in name and not is_export(name)
 
 
 def private_directory(dataset: str) -> str:

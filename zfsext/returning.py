@@ -22,7 +22,7 @@ def claims(config: Config) -> dict[str, Record]:
             for name, dataset in datasets.items():
                 volume = name.removeprefix(f"{root}/")
                 record = records.of(dataset)
-                if record is not None and record.state in CLAIMS and "/" not in volume and places.ASIDE not in volume:
+                if record is not None and record.state in CLAIMS and places.is_disk(volume):
                     found[volume] = record
     return found
 

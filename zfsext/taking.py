@@ -171,11 +171,11 @@ def _free_name(volume: str, offer: Offer, config: Config) -> str:
     return places.standby_name(offer.parent, volume)
 
 
-def abort(volume: str, config: Config) -> None:
-    """Throw away what an interrupted receive has left of a copy; what the copy had before stays."""
+def abort(volume: str, token: str, config: Config) -> None:
+    """Throw away what the interrupted receive that has this token has left of a copy; what it had before stays."""
     with taken_over(volume, "abort"), locked([volume], "abort", BRIEF):
         here = local.find(volume, config)
-        if here is None or here.record.state != REPLICA:
+        if here is None or here.record.state != REPLICA or here.copy.dataset["receive_resume_token"] != token:
             return
         if zfs.snapshots(here.name):
             streams.abort(here.name)
@@ -204,6 +204,9 @@ def complete(
                 raise Refused(f"{here.name} was promised to generation {here.record.floor}, which is newer")
             require_unwritten(here, which)
         if all(here.record.round == which for here in group):
+            for here in group:
+                if any(here.copy.dataset.local(name) != value for name, value in _facts(facts, here).items()):
+                    zfs.change_all({here.name: _facts(facts, here)})
             zfs.set_user([here.name for here in group], {properties.ROUNDED: str(taken)})
             return
         zfs.hold({records.snapshot(here.name, which): removal.TAG for here in group})
@@ -211,7 +214,7 @@ def complete(
             {
                 here.name: {
                     **here.changes(round=which, floor=max(here.record.floor, generation)),
-                    **facts[here.volume],
+                    **_facts(facts, here),
                     properties.ROUNDED: str(taken),
                 }
                 for here in group
@@ -220,6 +223,11 @@ def complete(
         for here in group:
             _keep(here, bases)
             prune(here, which, lambda tag, base: tag == removal.TAG or _is_past(tag, base, bases))
+
+
+def _facts(facts: Mapping[str, Mapping[str, str]], here: Local) -> dict[str, str | None]:
+    """Return the properties that make the copy's facts the disk's; what that has not, the copy has not either."""
+    return {name: facts[here.volume].get(name) for name in properties.FACTS}
 
 
 def _keep(here: Local, bases: Mapping[str, Round]) -> None:
@@ -274,7 +282,7 @@ def prepare(facts: Mapping[str, Mapping[str, str]], source: str, final: Round, c
             if here.copy.dataset["receive_resume_token"] not in ("-", ""):
                 streams.abort(here.name)
             require_unwritten(here, final)
-        zfs.change_all({here.name: {name: facts[here.volume].get(name) for name in properties.FACTS} for here in group})
+        zfs.change_all({here.name: _facts(facts, here) for here in group})
         group = groups.refresh(group, config)
         for here in group:
             live = places.live_name(here.copy.parent, here.volume)

@@ -68,16 +68,21 @@ class Sender:
         while True:
             try:
                 if there.token and not self._resume(here, there, claim):
-                    self.line.call("abort", volume=here.volume)
+                    self._abort(here, there)
                 elif not there.token:
                     self._steps(here, until, claim, there)
                     return
             except NotHere:
-                self.line.call("abort", volume=here.volume)
+                self._abort(here, there)
             attempts -= 1
             if not attempts:
                 raise Speechless(f"{here.volume} did not get to {self.line.name} in {ATTEMPTS} attempts")
             there = look(self.line, here)
+
+    def _abort(self, here: Local, there: There) -> None:
+        """Have what broke off thrown away, if it is still what was looked at."""
+        if there.token:
+            self.line.call("abort", volume=here.volume, token=there.token)
 
     def _resume(self, here: Local, there: There, claim: Generation) -> bool:
         """Send the rest of what broke off; return False if that cannot be, because its snapshot is another one now."""

@@ -37,9 +37,17 @@ COMPRESSION = {
     **{f"zstd-{level}": 16 | level << 7 for level in range(1, 20)},
 }
 
-#: Sets and inherits properties of datasets of one pool in one transaction.
+#: Sets and inherits properties of datasets of one pool in one transaction. What a program did before it fails stays
+#: done (zfs-program(8)), so it looks at all of it first; zfs.check.inherit does not miss a dataset that is not there.
 CHANGE = """
 args = ...
+for dataset, properties in pairs(args["argv"]) do
+    if not zfs.exists(dataset) then error(dataset .. " does not exist") end
+    for name, value in pairs(properties["set"]) do
+        code = zfs.check.set_prop(dataset, name, value)
+        if code ~= 0 then error(name .. " of " .. dataset .. " cannot be set: " .. code) end
+    end
+end
 for dataset, properties in pairs(args["argv"]) do
     for name, value in pairs(properties["set"]) do
         code = zfs.sync.set_prop(dataset, name, value)

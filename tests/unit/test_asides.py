@@ -58,6 +58,13 @@ def test_what_is_told_of_it() -> None:
     assert [each.short for each in one.snapshots] == ["zfsext-0.3-6", "zfsext-0.3-7", "daily", "zfsext-0.3-8"]
 
 
+def test_one_that_was_renamed_and_does_not_say_so_yet_is_one(node: Node) -> None:
+    node.datasets[NAME]["zfsext:state"] = "owner"
+    assert [each.dataset for each in asides.found(CONFIG)] == [NAME]
+    del node.datasets[NAME]["zfsext:state"]
+    assert list(asides.found(CONFIG)) == []
+
+
 def test_a_copy_of_the_disk_that_is_here_by_now_tells_what_they_share(node: Node) -> None:
     name = node.disk(WEB, "zfs/vm-standby", "replica")
     node.snapshots[f"{name}@renamed"] = ([], [])
@@ -80,7 +87,7 @@ def test_it_may_not_be_known_what_the_disk_does_not_have(node: Node) -> None:
 
 
 def test_no_other_copy_counts(node: Node) -> None:
-    node.datasets[NAME]["zfsext:state"] = "replica"
+    del node.datasets[NAME]
     node.disk(WEB, "zfs/vm-standby", "replica")
     assert list(asides.found(CONFIG)) == []
 
@@ -109,6 +116,6 @@ def test_what_somebody_else_keeps_stays_and_all_else_with_it(node: Node, done: l
 
 def test_what_was_made_a_disk_again_meanwhile_stays(node: Node, done: list[object]) -> None:
     copies = list(asides.found(CONFIG))
-    node.datasets[NAME]["zfsext:state"] = "owner"
+    node.datasets[f"zfs/vm/{WEB}"] = node.datasets.pop(NAME)
     asides.drop(copies, CONFIG)
     assert done == []
