@@ -10,6 +10,7 @@ from zfsext import (
     groups,
     handover,
     marks,
+    opening,
     ownership,
     parameters,
     peer,
@@ -193,7 +194,7 @@ def _pull(call: Call) -> dict[str, Any]:
 
 def _reclaim(call: Call) -> dict[str, Any]:
     with peer.peers() as peers:
-        handover.take_back(groups.claimed(_volume(call.request["volume"]), call.config), call.config, peers)
+        opening.reclaim(_volume(call.request["volume"]), call.config, peers)
     return {}
 
 

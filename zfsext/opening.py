@@ -160,16 +160,31 @@ def _reclaim(here: Local, config: Config, peers: Peers) -> None:
     if any(other is not None and newer_epoch(other, here.record) for other in told):
         _seek(here.volume, here, config, peers)  # whoever it was sealed for, another node was promoted since
         return
+    if not _taken_back(here, config, peers):
+        _seek(here.volume, here, config, peers)
+
+
+def reclaim(volume: str, config: Config, peers: Peers) -> None:
+    """Have a disk back that this node has sealed, for a third node that wants it; if its addressee is dead, promote it.
+
+    Raises Refused if the addressee may have it.
+    """
+    here = local.require(volume, config)
+    if here.record.state == SEALED and not _taken_back(here, config, peers) and asking.given_up([here.record.peer]):
+        _promote(here, config, peers)
+
+
+def _taken_back(here: Local, config: Config, peers: Peers) -> bool:
+    """Take a sealed disk back; return False if its addressee says that it is its own, or is dead."""
     try:
-        if handover.take_back(groups.claimed(here.volume, config), config, peers):
-            return
+        return handover.take_back(groups.claimed(here.volume, config), config, peers)
     except Speechless as error:
         if not asking.given_up([here.record.peer]):
             raise Refused(
                 f"disk {here.volume} was given to {here.record.peer}, which does not answer and may have it: {error}. "
                 "When it is back this works; if it is dead, make sure that it is, and 'gnt-node modify -O yes NODE'"
             ) from error
-    _seek(here.volume, here, config, peers)
+    return False
 
 
 def _seek(volume: str, here: Local | None, config: Config, peers: Peers) -> None:

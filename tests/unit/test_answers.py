@@ -32,6 +32,7 @@ from zfsext import (
     lock,
     marks,
     nodes,
+    opening,
     peer,
     pool,
     promotion,
@@ -471,7 +472,7 @@ def test_who_pulls_is_who_asked_and_only_what_is_idle_is_given(monkeypatch: pyte
 @pytest.mark.parametrize(
     ("op", "module", "name", "arguments"),
     [
-        ("reclaim", handover, "take_back", (GROUP, CONFIG)),
+        ("reclaim", opening, "reclaim", (WEB, CONFIG)),
         ("withdraw", withdrawal, "withdraw", (GROUP, "node3", CONFIG)),
         ("remove", forgetting, "remove", (WEB, CONFIG, SOURCE)),
     ],

@@ -553,6 +553,33 @@ def test_open_promotes_what_was_given_to_a_dead_node(world: World) -> None:
     ]
 
 
+# What a third node wants.
+
+
+def reclaim(world: World, mine: Record) -> list[str]:
+    has(world, mine)
+    world.require = lambda volume, _: Here(volume, world.mine[volume])  # type: ignore[method-assign]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local, "require", world.require)
+        opening.reclaim(WEB, CONFIG, world)  # type: ignore[arg-type]
+    return world.done
+
+
+def test_what_was_given_away_is_taken_back_for_a_third_node(world: World) -> None:
+    assert reclaim(world, GIVEN) == ["take back"]
+    world.done.clear()
+    assert reclaim(world, DISK) == []
+
+
+def test_what_was_given_to_a_dead_node_is_promoted_for_a_third_node(world: World) -> None:
+    world.error = Speechless(f"{NODE2} does not answer")
+    with pytest.raises(Refused, match=f"which does not answer and may have it.*{HELPS}"):
+        reclaim(world, GIVEN)
+    world.offline(NODE2)
+    world.done.clear()
+    assert reclaim(world, GIVEN) == ["take back", "promote"]
+
+
 # Open: a copy.
 
 
