@@ -44,7 +44,7 @@ def claimed(volume: str, config: Config) -> list[str]:
 
     A disk that was added to a VM that Ganeti believes elsewhere (gnt-instance modify --new-primary) is there already.
     """
-    found = {each: local.find(each, config) for each in of(volume, config)}
+    found = local.find_all(of(volume, config), config)
     mine = {each for each, here in found.items() if here is not None and here.record.state in CLAIMS}
     return sorted({volume} | mine)
 
@@ -65,7 +65,7 @@ def require(volumes: Sequence[str], config: Config) -> list[Local]:
 
     Raises NotHere for one that is not here, and Refused for disks in two pools: no transaction covers both.
     """
-    found = [local.settle(local.require(volume, config), config) for volume in sorted(volumes)]
+    found = [local.settle(here, config) for here in local.require_all(sorted(volumes), config)]
     pools = {each.pool for each in found}
     if len(pools) > 1:
         raise Refused(

@@ -291,7 +291,7 @@ def _disks(parents: list[str], working: list[str]) -> Iterator[Disk]:
     snapshots = zfs.all_snapshots([*roots, *strays]) if roots or strays else []
     by_dataset: dict[str, list[zfs.Snapshot]] = {}
     for snapshot in snapshots:
-        by_dataset.setdefault(snapshot.name.partition("@")[0], []).append(snapshot)
+        by_dataset.setdefault(snapshot.dataset, []).append(snapshot)
     mounted = {mount.source: mount for mount in mounts.table() if mount.kind == "zfs"}
     loops = loopdev.standing()
     busy |= _at_work()  # who began, or ended, while we looked: what was seen of his disk need not fit together

@@ -1,6 +1,7 @@
 """What this node has of a disk: one copy with its record, in the place that the record's state says."""
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from zfsext import attachment, holders, loopdev, marks, mounts, nodes, places, properties, records, reservation, zfs
@@ -46,7 +47,13 @@ def find(volume: str, config: Config) -> Local | None:
     Raises Refused if there are several, or one that cannot be read, and what ZFS or its pool raise: only ZFS's word
     for it makes a disk that is not here.
     """
-    return among(volume, places.find(volume, config, everywhere=False).copies)  # an ill pool stops no other's disks
+    return find_all([volume], config)[volume]
+
+
+def find_all(volumes: Sequence[str], config: Config) -> dict[str, "Local | None"]:
+    """Return what this node has of each of the volumes, as find does, and asking ZFS but once."""
+    found = places.find_all(volumes, config, everywhere=False)  # an ill pool stops no other's disks
+    return {volume: among(volume, each.copies) for volume, each in found.items()}
 
 
 def among(volume: str, copies: list[Copy]) -> Local | None:
@@ -66,9 +73,16 @@ def among(volume: str, copies: list[Copy]) -> Local | None:
 
 def require(volume: str, config: Config) -> Local:
     """Return what this node has of the volume. Raises NotHere if that is nothing."""
-    found = find(volume, config)
-    if found is None:
-        raise NotHere(f"disk {volume} is not on this node")
+    return require_all([volume], config)[0]
+
+
+def require_all(volumes: Sequence[str], config: Config) -> list[Local]:
+    """Return what this node has of these volumes, in their order. Raises NotHere for one of which that is nothing."""
+    found = []
+    for volume, here in find_all(volumes, config).items():
+        if here is None:
+            raise NotHere(f"disk {volume} is not on this node")
+        found.append(here)
     return found
 
 

@@ -7,7 +7,7 @@
 - PARENT-standby/VOLUME.snap is a clone for gnt-backup export; Ganeti treats it as a volume of its own
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from zfsext import contract, encryption, pool, properties, zfs
 from zfsext.config import Config, standby
@@ -143,28 +143,40 @@ def find(volume: str, config: Config, everywhere: bool = True) -> Found:
     everywhere means that the answer must be complete, so each pool has to work and each parent to be there; without
     it that is asked only if no live copy is found. Raises PoolUnavailable or SystemRefused where it is not so.
     """
-    found = _find(volume, [parent for parent in config.live if pool.works(pool.of(parent))])
-    if everywhere or not any(copy.live for copy in found.copies):
-        for parent in config.live:
-            pool.require(pool.of(parent))
-            found.parent(parent)
-            found.parent(standby(parent))
-    return found
+    return find_all([volume], config, everywhere)[volume]
 
 
-def _find(volume: str, parents: list[str]) -> Found:
+def find_all(volumes: Sequence[str], config: Config, everywhere: bool = True) -> dict[str, Found]:
+    """Return what this node has of each of the volumes, as find does, and asking ZFS but once."""
+    all_found = _find(volumes, [parent for parent in config.live if pool.works(pool.of(parent))])
+    for found in all_found.values():
+        if everywhere or not any(copy.live for copy in found.copies):
+            for parent in config.live:
+                pool.require(pool.of(parent))
+                found.parent(parent)
+                found.parent(standby(parent))
+    return all_found
+
+
+def _find(volumes: Sequence[str], parents: list[str]) -> dict[str, Found]:
     if not parents:
-        return Found([], {})
+        return {volume: Found([], {}) for volume in volumes}
     both = [name for parent in parents for name in (parent, standby(parent))]
-    places = {}
-    for parent in parents:
-        places[live_name(parent, volume)] = (parent, True)
-        places[standby_name(parent, volume)] = (parent, False)
-        places[new_name(parent, volume)] = (parent, False)
+    places: dict[str, dict[str, tuple[str, bool]]] = {volume: {} for volume in volumes}
+    for volume, names_of in places.items():
+        for parent in parents:
+            names_of[live_name(parent, volume)] = (parent, True)
+            names_of[standby_name(parent, volume)] = (parent, False)
+            names_of[new_name(parent, volume)] = (parent, False)
     # The parents are asked for before and after: what is not there while they are renamed is not missing.
-    datasets = zfs.read([*both, *places, *both], PROPERTIES)
-    copies = [Copy(parent, datasets[name], live) for name, (parent, live) in places.items() if name in datasets]
-    return Found(copies, {name: datasets[name] for name in both if name in datasets})
+    datasets = zfs.read([*both, *(name for names_of in places.values() for name in names_of), *both], PROPERTIES)
+    there = {name: datasets[name] for name in both if name in datasets}
+    return {
+        volume: Found(
+            [Copy(of, datasets[name], live) for name, (of, live) in names_of.items() if name in datasets], there
+        )
+        for volume, names_of in places.items()
+    }
 
 
 def how_to_make(parent: str) -> str:

@@ -40,9 +40,10 @@ def replicate(
             group = owned(volumes, config)
             transfer.require_plain(group)
             group = of_one_time(group, config)
-        there = [transfer.look(line, each) for each in group]
         last = group[0].record.round
-        if _complete(there, group, last) and rounds.idle(group, last) and last is not None:
+        idle = rounds.idle(group, last)  # while the other node's answer is on its way
+        there = [transfer.look(line, each) for each in group]
+        if last is not None and idle and _complete(there, group, last):
             _tell(line, group, last, {})
             return 0
         require_room(line, group, there)

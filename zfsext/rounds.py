@@ -49,13 +49,12 @@ def idle(group: Sequence[Local], which: Round | None) -> bool:
     """Tell whether nothing was written to any of the disks, and nobody took a snapshot, since the round."""
     if which is None:
         return False
-    for each in group:
-        name = records.snapshot("", which)
-        if zfs.read([each.name], [f"written{name}"])[each.name][f"written{name}"] != "0":
-            return False
-        if zfs.snapshots(each.name)[-1].name != f"{each.name}{name}":
-            return False
-    return True
+    name = records.snapshot("", which)
+    datasets = [each.name for each in group]
+    if any(found[f"written{name}"] != "0" for found in zfs.read(datasets, [f"written{name}"]).values()):
+        return False
+    last = {each.dataset: each.name for each in zfs.snapshots(*datasets)}  # the later one counts
+    return last == {dataset: f"{dataset}{name}" for dataset in datasets}
 
 
 def keep(group: Sequence[Local], which: Round, node: str) -> None:

@@ -125,6 +125,11 @@ class Snapshot:
         self.txg = txg
 
     @property
+    def dataset(self) -> str:
+        """The name of the dataset that it is of."""
+        return self.name.partition("@")[0]
+
+    @property
     def short(self) -> str:
         """The name without the dataset's."""
         return self.name.partition("@")[2]
@@ -163,9 +168,9 @@ def _get(names: Sequence[str], properties: Sequence[str], *options: str) -> dict
     return {name: dataset for name, dataset in found.items() if name not in gone}
 
 
-def snapshots(dataset: str) -> list[Snapshot]:
-    """Return the dataset's own snapshots, oldest first."""
-    return _snapshots("-d", "1", dataset)
+def snapshots(*datasets: str) -> list[Snapshot]:
+    """Return the own snapshots of a dataset, or of several, oldest first."""
+    return _snapshots("-d", "1", *datasets)
 
 
 def all_snapshots(roots: Sequence[str]) -> list[Snapshot]:

@@ -30,5 +30,6 @@ def test_a_disk_that_is_elsewhere_stays_there(
     states: dict[str, str], claimed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(groups, "of", lambda *_: ["web0", "web1"])
-    monkeypatch.setattr(local, "find", lambda volume, _: Here(states[volume]) if volume in states else None)
+    here = {volume: Here(states[volume]) if volume in states else None for volume in ("web0", "web1")}
+    monkeypatch.setattr(local, "find_all", lambda volumes, _: {volume: here[volume] for volume in volumes})
     assert groups.claimed("web0", CONFIG) == claimed

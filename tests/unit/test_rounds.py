@@ -60,16 +60,17 @@ class Pool:
         return first
 
     def read(self, names: Sequence[str], properties: Sequence[str]) -> dict[str, Dataset]:
-        (name,), (what,) = names, properties
-        found = Dataset(name)
-        found._properties[what] = (self.written.get(f"{name} {what}", "0"), "-")
-        return {name: found}
+        (what,) = properties
+        found = {name: Dataset(name) for name in names}
+        for name, dataset in found.items():
+            dataset._properties[what] = (self.written.get(f"{name} {what}", "0"), "-")
+        return found
 
-    def snapshots(self, dataset: str) -> list[Snapshot]:
+    def snapshots(self, *datasets: str) -> list[Snapshot]:
         return [
             Snapshot(name, len(self.held.get(name, [])), self.clones.get(name, []), name, txg)
             for txg, name in enumerate(self.made, 1)
-            if name.startswith(f"{dataset}@")
+            if name.partition("@")[0] in datasets
         ]
 
     def take(self, names: Sequence[str]) -> None:
