@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import Cluster, bed
+from conftest import MIB, Cluster, bed
 from handing import STAND_IN, Pair
+from vm import PARENT, STANDBY
 
 pytestmark = [pytest.mark.cluster, pytest.mark.proof]
 
@@ -96,6 +97,27 @@ def test_an_answer_killed_anywhere(pair: Pair, say: Say) -> None:
             went_on[pair.one_goes_on(pair.source if number % 2 else pair.target).name] += 1
     say(f"kill points: answer: {met} of the {len(points)} in a run (ZFSEXT_SLICE={SLICE}/{SLICES}); went on: {went_on}")
     assert met >= len(mine) * 3 // 4
+
+
+def test_the_last_disk_does_not_arrive(pair: Pair) -> None:
+    """The target has no room for what is left of one of the disks: none has moved, and all move when it has."""
+    pair.ready()
+    device = pair.source.loops()[pair.volumes[-1]]
+    copy = f"{STANDBY}/{pair.volumes[-1]}"
+    used = int(pair.target.run("zfs", "get", "-Hpo", "value", "used", copy))
+    pair.target.run("zfs", "set", f"quota={used + 2 * MIB}", copy)
+    pair.source.fill(device, 1, 12, 16)
+    closed = pair.scripts(pair.source, "close")
+    assert [code for code, _, _ in closed] == [1, 1]
+    assert all("space" in err or "quota" in err for _, _, err in closed), closed
+    for node, state in ((pair.source, "owner"), (pair.target, "replica")):
+        states = [node.run("zfs", "get", "-Hro", "value", "zfsext:state", root).split() for root in (PARENT, STANDBY)]
+        assert sum(each.count(state) for each in states) == len(pair.volumes), states
+    assert pair.one_goes_on(pair.source) is pair.source
+    pair.target.run("zfs", "inherit", "quota", copy)
+    pair.ready()
+    assert [code for code, _, _ in pair.scripts(pair.source, "close")] == [0, 0]
+    assert pair.one_goes_on(pair.target) is pair.target
 
 
 def held(pair: Pair, points: list[Any], chance: random.Random) -> Any:

@@ -227,6 +227,34 @@ def ends(running: "subprocess.Popen[bytes]", seconds: float) -> bool:
 
 
 @pytest.mark.proof
+def test_a_target_that_is_full(cluster: Cluster, nothing_left: Callable[[], None]) -> None:
+    """What has no room is not begun; what runs out of it in the middle goes on where it was once there is room."""
+    node, other = cluster.nodes
+    vm = Vm(cluster, WEB, start=False)
+    vm.write(node, 24)
+    whole = 48 * MIB
+    other.run("zfs", "set", f"quota={whole // 2}", STANDBY)
+    said = node.refused("zfsext", "replicate", WEB, "--to", other.fqdn)
+    assert "make room there" in said, said
+    assert other.guids(STANDBY).keys() == {STANDBY}
+
+    other.run("zfs", "inherit", "quota", STANDBY)
+    running = copying(vm, node, other, 4 * MIB, "8M")
+    other.run("zfs", "set", f"quota={whole // 2}", STANDBY)
+    said = running.communicate()[0].decode()
+    assert running.returncode != 0
+    assert "space" in said or "quota" in said, said
+    assert tokens(other)
+    other.run("zfs", "inherit", "quota", STANDBY)
+    before = node.sent()
+    vm.replicate(other)
+    assert node.sent() - before < whole - 4 * MIB
+    vm.is_replicated(node, other)
+    cluster.gnt("gnt-instance", "remove", "-f", WEB)
+    nothing_left()
+
+
+@pytest.mark.proof
 def test_a_first_copy_that_breaks_off_goes_on(cluster: Cluster, nothing_left: Callable[[], None]) -> None:
     """No network, no power, a process killed: what goes on, at once or in another run, sends the rest."""
     node, other = cluster.nodes
