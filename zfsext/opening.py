@@ -38,21 +38,14 @@ def attach(volume: str, config: Config, peers: Peers) -> str:
     if here is None:
         _require_known(volume, config, peers)
         return ""
-    ticket = here.record.state == TICKET and marks.fresh(volume, str(here.record.generation))
-    if here.record.state != OWNER and not ticket:
+    if here.record.state != OWNER:
         return ""
     verdict, answers = asking.judged(here, peers)
     if verdict is Currency.SUPERSEDED:
         _set_aside(here, config)
         return ""
-    if verdict is Currency.OFFLINE and ticket:
-        return ""  # open promotes it, by the master's word
-    if verdict not in (Currency.OK, Currency.OFFLINE):
+    if verdict not in (Currency.OK, Currency.OFFLINE):  # which open promotes, by the master's word
         raise asking.refused(here, verdict, answers)
-    if ticket:
-        consume(here, config)
-        with groups.locked([volume], "attach"):
-            here = local.settle(local.require(volume, config), config)
     with groups.locked([volume], "attach"):
         again = local.require(volume, config)
         if again.record != here.record:

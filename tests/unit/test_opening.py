@@ -323,7 +323,9 @@ def test_a_disk_whose_copy_is_on_a_dead_node_is_given_to_look_at(world: World) -
     assert not marks.was_opened(WEB)
 
 
-@pytest.mark.parametrize(("mine", "fresh"), [(GIVEN, False), (COPY, False), (GOT, False), (GIVEN, True), (COPY, True)])
+@pytest.mark.parametrize(
+    ("mine", "fresh"), [(GIVEN, False), (COPY, False), (GOT, False), (GIVEN, True), (COPY, True), (GOT, True)]
+)
 def test_a_disk_that_is_elsewhere_is_given_as_nothing(world: World, mine: Record, fresh: bool) -> None:
     if fresh:  # what came in this boot has gone again
         marks.set_fresh(WEB, str(NOW))
@@ -334,25 +336,6 @@ def test_a_disk_that_is_elsewhere_is_given_as_nothing(world: World, mine: Record
 
 
 TAKEN = [f"unwritten since {FINAL}", "change state=owner peer= final=None"]
-
-
-@pytest.mark.parametrize("silent", [set(), {NODE2}])
-def test_a_disk_that_has_just_come_is_given(world: World, silent: set[str]) -> None:
-    marks.set_fresh(WEB, str(NOW))
-    world.silent = silent
-    assert attach(world, GOT, node2=GIVEN) == DEVICE
-    assert world.done == ["ask node2", *TAKEN, *LIVE]
-
-
-def test_a_disk_that_has_just_come_is_judged_all_the_same(world: World) -> None:
-    marks.set_fresh(WEB, str(NOW))
-    assert attach(world, GOT, node2=Record(OWNER, PROMOTED)) == ""
-    assert world.done == ["ask node2", "aside"]
-    marks.set_fresh(WEB, str(NOW))
-    world.offline(NODE2)
-    assert attach(world, GOT) == ""
-    assert world.done[2:] == ["ask node2"]
-    assert world.mine == {WEB: GOT}
 
 
 def test_a_disk_that_is_not_here_but_elsewhere_is_given_as_nothing(world: World) -> None:
