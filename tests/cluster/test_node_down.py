@@ -91,6 +91,28 @@ def test_a_node_dies_and_returns(cluster: Cluster, nothing_left: Callable[[], No
     nothing_left()
 
 
+def test_a_living_node_is_marked_offline(cluster: Cluster, nothing_left: Callable[[], None]) -> None:
+    """A mark is no proof: what answers is not passed over, in use or not; back online its VM moves like any other."""
+    node, other = cluster.nodes
+    vm = Vm(cluster, WEB, node=other)
+    vm.write(other)
+    vm.replicate(node)
+    vm.write(other)
+    cluster.gnt("gnt-node", "modify", "-f", "-O", "yes", other.fqdn)
+    with other.holding(other.loops()[vm.volumes[0]]):
+        node.refused("gnt-instance", "failover", "-f", "-n", node.fqdn, WEB)
+        stays_shut(vm, node)
+    stays_shut(vm, node)
+    assert vm.read(other) == vm.sums
+
+    cluster.gnt("gnt-node", "modify", "-f", "-O", "no", other.fqdn)
+    cluster.gnt("gnt-node", "modify", "-C", "yes", other.fqdn)
+    vm.failover(node)
+    vm.runs_on(node)
+    cluster.gnt("gnt-instance", "remove", "-f", WEB)
+    nothing_left()
+
+
 def _in_order(vm: Vm, datasets: list[str]) -> list[str]:
     """Return the datasets in the order of the VM's disks, one for each."""
     found = [[name for name in datasets if f"/{volume}." in name] for volume in vm.volumes]
