@@ -111,8 +111,8 @@ def test_the_last_disk_does_not_arrive(pair: Pair) -> None:
     assert [code for code, _, _ in closed] == [1, 1]
     assert all("space" in err or "quota" in err for _, _, err in closed), closed
     for node, state in ((pair.source, "owner"), (pair.target, "replica")):
-        states = [node.run("zfs", "get", "-Hro", "value", "zfsext:state", root).split() for root in (PARENT, STANDBY)]
-        assert sum(each.count(state) for each in states) == len(pair.volumes), states
+        command = ("zfs", "get", "-Hrt", "filesystem", "-o", "value", "zfsext:state", PARENT, STANDBY)
+        assert node.run(*command).split().count(state) == len(pair.volumes), node.name
     assert pair.one_goes_on(pair.source) is pair.source
     pair.target.run("zfs", "inherit", "quota", copy)
     pair.ready()
