@@ -1,9 +1,10 @@
 """The disks go where their VM goes, by every command that takes it elsewhere, and the old copy stays shut."""
 
+import time
 from collections.abc import Callable
 
 import pytest
-from conftest import HOOKS, Cluster
+from conftest import HOOKS, MIB, Cluster
 from vm import Vm
 
 pytestmark = pytest.mark.cluster
@@ -40,6 +41,36 @@ def test_a_vm_fails_over_and_back(cluster: Cluster, nothing_left: Callable[[], N
     with other.holding(other.loops()[vm.volumes[0]]):
         vm.is_refused_on(node)
 
+    cluster.gnt("gnt-instance", "remove", "-f", WEB)
+    nothing_left()
+
+
+@pytest.mark.proof
+def test_a_move_that_is_interrupted(cluster: Cluster, nothing_left: Callable[[], None]) -> None:
+    """Killed while it sends, the VM runs on and the next move goes on; killed while Ganeti moves it, that is done."""
+    node, other = cluster.nodes
+    vm = Vm(cluster, WEB)
+    vm.write(node, 24)
+    before = node.sent()
+    with node.begin("zfsext", "move", WEB, other.fqdn, "--bandwidth", "4M") as moving:
+        while node.sent() - before < 16 * MIB:
+            assert moving.poll() is None
+            time.sleep(0.2)
+        node.run("pkill", "-9", "-f", "[z]fsext move")
+    assert moving.returncode != 0
+    vm.runs_on(node)
+    vm.write(node, 1)
+
+    before = node.sent()
+    with node.begin("zfsext", "move", WEB, other.fqdn) as moving:
+        while not (job := node.run("gnt-job", "list", "--no-headers", "-o", "id", "--running")):
+            assert moving.poll() is None
+            time.sleep(0.2)
+        node.run("pkill", "-9", "-f", "[z]fsext move")
+    cluster.gnt("gnt-job", "watch", job)
+    assert node.sent() - before < 36 * MIB
+    vm.runs_on(other)
+    assert "is on node2.example.com already" in cluster.gnt("zfsext", "move", WEB, other.fqdn)
     cluster.gnt("gnt-instance", "remove", "-f", WEB)
     nothing_left()
 

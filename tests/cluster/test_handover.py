@@ -114,7 +114,7 @@ def test_the_last_disk_does_not_arrive(pair: Pair) -> None:
         command = ("zfs", "get", "-Hrt", "filesystem", "-o", "value", "zfsext:state", PARENT, STANDBY)
         assert node.run(*command).split().count(state) == len(pair.volumes), node.name
     assert pair.one_goes_on(pair.source) is pair.source
-    pair.target.run("zfs", "inherit", "quota", copy)
+    pair.target.run("zfs", "set", "quota=none", copy)
     pair.ready()
     assert [code for code, _, _ in pair.scripts(pair.source, "close")] == [0, 0]
     assert pair.one_goes_on(pair.target) is pair.target

@@ -238,14 +238,14 @@ def test_a_target_that_is_full(cluster: Cluster, nothing_left: Callable[[], None
     assert "make room there" in said, said
     assert other.guids(STANDBY).keys() == {STANDBY}
 
-    other.run("zfs", "inherit", "quota", STANDBY)
+    other.run("zfs", "set", "quota=none", STANDBY)
     running = copying(vm, node, other, 4 * MIB, "8M")
     other.run("zfs", "set", f"quota={whole // 2}", STANDBY)
     said = running.communicate()[0].decode()
     assert running.returncode != 0
     assert "space" in said or "quota" in said, said
     assert tokens(other)
-    other.run("zfs", "inherit", "quota", STANDBY)
+    other.run("zfs", "set", "quota=none", STANDBY)
     before = node.sent()
     vm.replicate(other)
     assert node.sent() - before < whole - 4 * MIB
