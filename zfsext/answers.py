@@ -103,7 +103,7 @@ def _bases(request: Request) -> dict[str, ownership.Round]:
 
 
 def _ask(call: Call) -> dict[str, Any]:
-    found = {volume: taking.record(volume, call.config) for volume in _volumes(call.request)}
+    found = taking.told(_volumes(call.request), call.config)
     return {"records": {volume: records.told(record) if record else None for volume, record in found.items()}}
 
 

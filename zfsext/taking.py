@@ -26,10 +26,13 @@ from zfsext.ownership import (
 from zfsext.transfers import ended, taken_over
 
 
-def record(volume: str, config: Config) -> Record | None:
-    """Return the record of this node's copy, with whether the disk is in use; None if there is none."""
-    here = local.find(volume, config) or local.find(volume, config)  # the first look may have met a rename
-    return here.record._replace(used=local.used(here)) if here else None
+def told(volumes: Sequence[str], config: Config) -> dict[str, Record | None]:
+    """Return the records of this node's copies, each with whether the disk is in use; None where there is no copy."""
+    found = local.find_all(volumes, config)
+    missing = [volume for volume, here in found.items() if here is None]
+    if missing:
+        found |= local.find_all(missing, config)  # the first look may have met a rename
+    return {volume: here.record._replace(used=local.used(here)) if here else None for volume, here in found.items()}
 
 
 def look(volume: str, config: Config) -> dict[str, object]:

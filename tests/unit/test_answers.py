@@ -389,7 +389,8 @@ def test_a_removed_disks_copy_is_ended_in_nobodys_name(doer: Put) -> None:
 
 @pytest.mark.usefixtures("works")
 def test_who_is_asked_tells_of_each_disk_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(taking, "record", lambda volume, _: Record(OWNER, G3) if volume == WEB else None)
+    there = {WEB: Record(OWNER, G3)}
+    monkeypatch.setattr(taking, "told", lambda volumes, _: {volume: there.get(volume) for volume in volumes})
     told = answered({"op": "ask", **GOOD["ask"]})["records"]
     assert told[SECOND] is None
     assert (told[WEB]["state"], told[WEB]["generation"]) == ("owner", "0.3")
