@@ -73,6 +73,9 @@ def test_rounds(cluster: Cluster, nothing_left: Callable[[], None]) -> None:
     vm.write(node, 1)
     node.run("zfsext", "replicate", "--all", "--jobs", "2")
     vm.is_replicated(node, other)
+    vm.write(node, 1)
+    node.run("systemctl", "start", "zfsext-replicate.service")  # what the timer does
+    vm.is_replicated(node, other)
 
     node.refused("zfsext", "replicate", WEB, "--to", node.fqdn)
     node.refused("zfsext", "replicate", WEB, "--to", "node9.example.com")
