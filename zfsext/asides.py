@@ -50,7 +50,8 @@ def found(config: Config) -> Iterator[Aside]:
 
 def _ours(dataset: zfs.Dataset) -> bool:
     """Tell whether what has such a name is a copy: also one that somebody was killed at before its state said so."""
-    return dataset.local(properties.STATE) in (local.ASIDE, *records.STATES)
+    state = dataset.local(properties.STATE)
+    return state in (local.ASIDE, *records.STATES) and not places.is_put_back(dataset.name, state)
 
 
 def _common(dataset: zfs.Dataset, volume: str, snapshots: Sequence[zfs.Snapshot]) -> str | None:

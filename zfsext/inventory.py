@@ -315,7 +315,8 @@ def _role(name: str, state: str, parents: Iterable[str]) -> tuple[str, str]:
             live = name.startswith(f"{parent}/")
             rest = name.removeprefix(f"{parent if live else standby(parent)}/")
             if not live and places.ASIDE in rest and state in (*COPIES, ownership.OWNER) and "/" not in rest:
-                return rest.partition(places.ASIDE)[0], ASIDE  # by its name, before its state says so
+                role = state if places.is_put_back(rest, state) else ASIDE  # by its name, before its state says so
+                return rest.partition(places.ASIDE)[0], role
             if state in COPIES and "/" not in rest:
                 return rest, state
             if live:

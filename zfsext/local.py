@@ -7,7 +7,7 @@ from typing import Any
 from zfsext import attachment, holders, loopdev, marks, mounts, nodes, places, properties, records, reservation, zfs
 from zfsext.config import Config
 from zfsext.errors import NoSpace, NotHere, Refused
-from zfsext.ownership import OWNER, Record
+from zfsext.ownership import OWNER, REPLICA, Record
 from zfsext.places import Copy
 
 
@@ -89,6 +89,10 @@ def require_all(volumes: Sequence[str], config: Config) -> list[Local]:
 def settle(local: Local, config: Config) -> Local:
     """Move the dataset to where its state says, if something was killed before it could; under the volume's lock."""
     parent, volume = local.copy.parent, local.volume
+    ahead = local.copy.dataset["origin"].partition("@")[0]
+    if local.record.state == REPLICA and ahead.startswith(places.aside_name(parent, volume, "")):
+        take_over(local.name, ahead)
+        local = require(volume, config)
     live = local.record.state == OWNER
     wanted = places.live_name(parent, volume) if live else places.standby_name(parent, volume)
     if local.name == wanted:
@@ -96,10 +100,25 @@ def settle(local: Local, config: Config) -> Local:
     attachment.detach(volume, config)
     attachment.unmounted(local.name)
     directory = local.copy.mountpoint
+    if local.name.endswith(places.AHEAD):
+        _destroy_unfinished(wanted, local.name)
     zfs.rename(local.name, wanted)
     if directory.startswith("/"):
         mounts.remove_directory(directory)
     return require(volume, config)
+
+
+def _destroy_unfinished(clone: str, origin: str) -> None:
+    """Destroy a clone that was to take its origin's place, and that a power cut has left without its properties."""
+    there = zfs.read([clone], ["origin", properties.STATE])
+    if clone in there and there[clone]["origin"].startswith(f"{origin}@"):
+        zfs.destroy(clone)
+
+
+def take_over(clone: str, ahead: str) -> None:
+    """Make a clone the copy, with the snapshots before it, in the stead of what it was cloned from, which is ahead."""
+    zfs.change(ahead, {properties.STATE: ASIDE})  # first: a copy that is no clone's origin any more is put back
+    zfs.promote(clone)
 
 
 def apply_reservation(local: Local) -> None:

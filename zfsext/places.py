@@ -14,6 +14,7 @@ from zfsext.config import Config, standby
 from zfsext.contract import EXPORT_SUFFIX, NEW_SUFFIX
 from zfsext.errors import BadInput, Refused, SystemRefused
 from zfsext.lock import run_directory
+from zfsext.ownership import REPLICA
 from zfsext.properties import STATE
 
 #: The snapshot that an export is a clone of. There is one at a time, and no snapshot tool makes or prunes its like.
@@ -21,6 +22,8 @@ EXPORT_SNAPSHOT = "zfsext-export"
 
 #: What stands between the volume and the generation in the name of a copy that is set aside.
 ASIDE = ".aside-"
+#: What the name of a copy that is set aside ends in, if it is ahead of the round at which it becomes the disk.
+AHEAD = "-ahead"
 
 PROPERTIES = (
     *("type", "mountpoint", "recordsize", "readonly", "refreservation", "origin", "written", "referenced"),
@@ -149,12 +152,14 @@ def find(volume: str, config: Config, everywhere: bool = True) -> Found:
 def find_all(volumes: Sequence[str], config: Config, everywhere: bool = True) -> dict[str, Found]:
     """Return what this node has of each of the volumes, as find does, and asking ZFS but once."""
     all_found = _find(volumes, [parent for parent in config.live if pool.works(pool.of(parent))])
-    for found in all_found.values():
+    for volume, found in all_found.items():
         if everywhere or not any(copy.live for copy in found.copies):
             for parent in config.live:
                 pool.require(pool.of(parent))
                 found.parent(parent)
                 found.parent(standby(parent))
+        if not any(copy.state for copy in found.copies):
+            found.copies += _ahead(volume, [parent for parent in config.live if standby(parent) in found.parents])
     return all_found
 
 
@@ -177,6 +182,23 @@ def _find(volumes: Sequence[str], parents: list[str]) -> dict[str, Found]:
         )
         for volume, names_of in places.items()
     }
+
+
+def _ahead(volume: str, parents: Iterable[str]) -> list[Copy]:
+    names = {
+        name: parent
+        for parent in parents
+        for name in zfs.below(standby(parent))
+        if name.startswith(aside_name(parent, volume, "")) and name.endswith(AHEAD)
+    }
+    datasets = zfs.read(list(names), PROPERTIES) if names else {}
+    copies = [Copy(names[name], dataset, live=False) for name, dataset in datasets.items()]
+    return [copy for copy in copies if is_put_back(copy.name, copy.state)]
+
+
+def is_put_back(name: str, state: str | None) -> bool:
+    """Tell whether a copy by the name of one set aside is the copy: a promotion was killed before a clone of it was."""
+    return name.endswith(AHEAD) and state == REPLICA
 
 
 def how_to_make(parent: str) -> str:

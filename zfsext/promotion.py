@@ -179,17 +179,22 @@ def _back_to_round(here: Local) -> str:
 
 
 def _clone_over(here: Local, snapshot: str) -> None:
-    """Put a clone of the snapshot in the copy's place, and the copy, which is ahead of it, aside."""
-    aside = places.aside_name(here.copy.parent, here.volume, f"{here.record.generation}-ahead")
+    """Put a clone of the snapshot in the copy's place, and the copy, which is ahead of it, aside.
+
+    Killed half way, local.settle puts the copy back, or finishes it.
+    """
+    aside = places.aside_name(here.copy.parent, here.volume, f"{here.record.generation}{places.AHEAD}")
     zfs.rename(here.name, aside)
     short = snapshot.partition("@")[2]
     native = properties.native(here.copy.dataset.number("recordsize"))
     del native["readonly"]  # inherited, as of every copy
+    compression = zfs.COMPRESSION.get(here.copy.dataset.local("compression") or "")
+    if compression is not None:
+        native["compression"] = compression
     user = {
         name: text
         for name in (*properties.RECORD, *properties.FACTS, properties.ROUNDED)
         if (text := here.copy.dataset.local(name)) is not None
     }
     zfs.clone(f"{aside}@{short}", here.name, native, user)
-    zfs.promote(here.name)
-    zfs.change(aside, {properties.STATE: local.ASIDE})
+    local.take_over(here.name, aside)

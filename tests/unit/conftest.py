@@ -93,6 +93,8 @@ class Node:
             out = f"  pool: {arguments[1]}\n state: ONLINE\nconfig:\n\n\tzfs ONLINE 0 0 0\n\n{self.errors}\n"
         elif arguments[0] == "list" and "bookmark" in arguments:
             out = "".join(f"{name}\t4711\t1\n" for name in self.bookmarks)
+        elif arguments[0] == "list" and "filesystem,volume" in arguments:
+            out = "".join(f"{name}\n" for name in self.datasets if name.rpartition("/")[0] == arguments[-1])
         elif arguments[0] == "list":
             out = "".join(
                 f"{name}\t{len(holds)}\t{','.join(clones) or '-'}\t{self.guids.get(name, '4711')}\t{number}\n"
