@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from zfsext import records, removal, taking, zfs
+from zfsext import records, removal, streams, taking, zfs
+from zfsext.errors import NotHere
 from zfsext.local import Local
 from zfsext.ownership import Round
 from zfsext.transfer import There
@@ -14,12 +15,43 @@ def tag(node: str) -> str:
 
 
 def take(group: Sequence[Local], there: Sequence[There], node: str) -> Round:
-    """Take a snapshot of all disks of a VM, in one transaction, held for the node; return its round."""
+    """Take a snapshot of all disks of a VM, in one transaction, held for the node; return its round.
+
+    there is what the node has of each disk: what earlier rounds to it have left, and it never got, is destroyed first.
+    """
+    for each, has in zip(group, there, strict=False):
+        _clear(each, has, node)
     which = _next(group, there)
     names = {each.volume: records.snapshot(each.name, which) for each in group}
     zfs.take_snapshots(list(names.values()))
     zfs.hold(dict.fromkeys(names.values(), tag(node)))
     return which
+
+
+def _clear(here: Local, there: There, node: str) -> None:
+    """Destroy the snapshots that were held for the node alone, and that no stream to it begins with or resumes.
+
+    The last of them stays, since the node may still be receiving it: it is what the next stream begins with then.
+    """
+    needed = {*there.snapshots, _resumable(there)}
+    left = [
+        each
+        for each in zfs.snapshots(here.name)
+        if records.of_snapshot(each.short) not in (None, here.record.round)
+        and each.guid not in needed
+        and each.holds
+        and tag(node) in zfs.holds(each.name)
+    ][:-1]
+    zfs.release_holds({each.name: [tag(node)] for each in left})
+    zfs.destroy_snapshots([each.name for each in left if each.holds == 1 and not each.clones])
+
+
+def _resumable(there: There) -> str:
+    """Return the guid of the snapshot that a stream which broke off is of; an empty one if nothing can be resumed."""
+    try:
+        return streams.rest(there.token)[0] if there.token else ""
+    except NotHere:
+        return ""
 
 
 def _next(group: Sequence[Local], there: Sequence[There]) -> Round:

@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 import pytest
 from conftest import WEB, Node
 
-from zfsext import local, rounds, taking, zfs
+from zfsext import local, rounds, streams, taking, zfs
 from zfsext.config import Config
+from zfsext.errors import NotHere
 from zfsext.local import Local
 from zfsext.ownership import Generation, Record, Round
 from zfsext.transfer import There
@@ -123,6 +124,60 @@ def test_a_round_has_a_number_that_is_nowhere_yet(pool: Pool) -> None:
     assert rounds.take(pool.group, [has("zfsext-0.1-90", "daily"), has()], "node2").number == 4
     assert rounds.take(pool.group, [has(), has("zfsext-0.2-8", "zfsext-0.2-7")], "node2").number == 9
     assert rounds.take(pool.group, [], "node2").number == 10
+
+
+def node2_has(pool: Pool, *shorts: str, token: str = "") -> list[There]:
+    return [There(None, None, {f"{each.name}@{short}": short for short in shorts}, token) for each in pool.group]
+
+
+def test_what_earlier_rounds_have_left_goes_before_the_next(pool: Pool) -> None:
+    pool.have("daily", TWO)
+    for number in range(1, 5):
+        pool.have(f"zfsext-0.2-{number}", TWO)
+    rounds.take(pool.group, node2_has(pool, "daily", "zfsext-0.2-1"), "node2")
+    # The last of them may still be on its way.
+    assert pool.left() == {"daily", "zfsext-0.2-1", "zfsext-0.2-4", "zfsext-0.2-5"}
+    assert pool.held[f"{NAMES[0]}@daily"] == [TWO]
+
+
+def test_what_the_next_round_begins_with_and_what_others_need_stays(pool: Pool) -> None:
+    pool.have("zfsext-0.2-1", THREE)
+    pool.have("zfsext-0.2-2", TWO, THREE)
+    pool.have("zfsext-0.2-3", TWO, "backup")
+    pool.have("zfsext-0.2-4", TWO)
+    pool.have("zfsext-0.2-5", TWO)
+    pool.have("zfsext-0.2-6", TWO)
+    pool.have("zfsext-0.2-7")  # somebody else's round, just begun
+    for each in pool.group:
+        pool.clones[f"{each.name}@zfsext-0.2-4"] = ["zfs/clone"]
+        each.record = each.record._replace(round=Round(NOW, 5))
+    rounds.take(pool.group, node2_has(pool), "node2")
+    assert pool.left() == {f"zfsext-0.2-{number}" for number in range(1, 9)}
+    held = {number: pool.held[f"{NAMES[1]}@zfsext-0.2-{number}"] for number in range(1, 8)}
+    assert held == {1: [THREE], 2: [THREE], 3: ["backup"], 4: [], 5: [TWO], 6: [TWO], 7: []}
+
+
+@pytest.mark.parametrize(("resumable", "left"), [(True, {2, 3, 4, 5}), (False, {3, 4, 5})])
+def test_what_an_interrupted_stream_is_of_stays_so_that_it_can_be_resumed(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, resumable: bool, left: set[int]
+) -> None:
+    def rest(token: str) -> tuple[str, int]:
+        if not resumable:
+            raise NotHere("it was destroyed")
+        return f"{token}@zfsext-0.2-2", 4096
+
+    monkeypatch.setattr(streams, "rest", rest)
+    for number in range(1, 5):
+        pool.have(f"zfsext-0.2-{number}", TWO)
+    there = [There(None, None, {f"{name}@zfsext-0.2-3": "zfsext-0.2-3"}, name) for name in NAMES]
+    rounds.take(pool.group, there, "node2")
+    assert pool.left() == {f"zfsext-0.2-{number}" for number in left}
+
+
+def test_a_node_that_was_not_looked_at_loses_nothing(pool: Pool) -> None:
+    pool.have("zfsext-0.2-1", TWO)
+    rounds.take(pool.group, [], "node2")
+    assert pool.left() == {"zfsext-0.2-1", "zfsext-0.2-2"}
 
 
 def test_a_round_is_of_the_newest_generation_of_the_disks(pool: Pool) -> None:
