@@ -130,7 +130,7 @@ def _tell(line: Line, group: Sequence[Local], which: Round, bases: dict[str, str
 
 def require_room(line: Line, group: Sequence[Local], there: Sequence[There]) -> None:
     """Raise NoSpace if what is not there yet is more than the other node has room for."""
-    new = [here for here, has in zip(group, there, strict=True) if has.record is None or not has.snapshots]
+    new = [here for here, has in zip(group, there, strict=True) if transfer.anew(here, has)]
     needed = sum(each.copy.dataset.number("referenced") for each in new)
     if not new:
         return

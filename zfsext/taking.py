@@ -39,14 +39,25 @@ def look(volume: str, config: Config) -> dict[str, object]:
     """Return what a sender must know of this node's copy."""
     here = local.find(volume, config)
     if here is None:
-        return {"record": None, "id": None, "snapshots": {}, "token": ""}
+        return {"record": None, "id": None, "snapshots": {}, "written": {}, "token": ""}
     partial = here.copy.dataset["receive_resume_token"]
+    snapshots = zfs.snapshots(here.name)
     return {
         "record": records.told(here.record._replace(used=local.used(here))),
         "id": here.identity,
-        "snapshots": {each.guid: each.short for each in zfs.snapshots(here.name)},
+        "snapshots": {each.guid: each.short for each in snapshots},
+        "written": _written_since(snapshots, here.copy.dataset.number("written")),
         "token": "" if partial == "-" else partial,
     }
+
+
+def _written_since(snapshots: Sequence[zfs.Snapshot], last: int) -> dict[str, int]:
+    """Return how many bytes were written after each snapshot, by their guids; last is how many after all of them."""
+    found = {}
+    for each in reversed(snapshots):
+        found[each.guid] = last
+        last += each.written
+    return found
 
 
 class Offer:

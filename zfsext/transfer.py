@@ -1,10 +1,10 @@
 """One disk's data on its way to another node: what the stream begins with, and that it arrives."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from zfsext import properties, records, streams, zfs
+from zfsext import places, properties, records, streams, zfs
 from zfsext.errors import NotHere, Refused, Speechless
 from zfsext.local import Local
 from zfsext.ownership import OWNER, TICKET, Generation, Record, Round
@@ -26,11 +26,16 @@ class Progress(NamedTuple):
 
 
 class There(NamedTuple):
-    """What the other node has of a disk: its record, its snapshots' names by their guids, and a token to resume by."""
+    """What the other node has of a disk: its record, its snapshots' names by their guids, and a token to resume by.
 
+    written is how many bytes were written after each snapshot, by its guid.
+    """
+
+    node: str
     record: Record | None
     identity: str | None
     snapshots: dict[str, str]
+    written: dict[str, int]
     token: str
 
 
@@ -38,7 +43,7 @@ def look(line: Line, here: Local) -> There:
     """Ask what the other node has of the disk. Raises Refused if that is another disk of the same name."""
     answer = line.call("look", volume=here.volume)
     record = records.heard(answer["record"]) if answer["record"] else None
-    there = There(record, answer["id"], answer["snapshots"], answer["token"])
+    there = There(line.name, record, answer["id"], answer["snapshots"], answer["written"], answer["token"])
     if record is not None and there.identity != here.identity:
         raise Refused(
             f"{line.name} has another disk of the name {here.volume} ({properties.ID} differs): look into it there, "
@@ -142,28 +147,62 @@ def facts(here: Local) -> dict[str, str]:
 def plan(here: Local, last: str, there: There) -> list[tuple[str | None, str]]:
     """Return the streams, each as its base (none: the whole) and its snapshot, that bring the other copy to `last`.
 
-    What it has in common with ours is told by guids. Raises Refused for a copy that is of our time and has nothing in
-    common: nothing is destroyed without being asked for.
+    Raises Refused for a copy that is of our time and that none continues: nothing is destroyed without being asked for.
+    One of another time is set aside.
     """
     snapshots = zfs.snapshots(here.name)
     ours = [each for each in snapshots if not each.short.startswith(PRIVATE) or each.name == last]
     end = next(index for index, each in enumerate(ours) if each.name == last)
-    ours = ours[: end + 1]
-    given_up = there.record is not None and there.record.state in (OWNER, TICKET)  # the other node sets it aside
-    theirs = {} if given_up else there.snapshots
+    base = _base(here, ours[: end + 1], there)
+    names = [each.name for each in ours[: end + 1] if each.txg > (base.txg if base else 0) and _travels(each, last)]
+    return list(zip([base.name if base else None, *names], names, strict=False))
+
+
+def anew(here: Local, there: There) -> bool:
+    """Tell whether a whole copy is to be sent. Raises Refused as plan does."""
+    if not there.snapshots:
+        return True
+    if there.record is not None and there.record.generation == here.record.generation:
+        return False  # or refused: plan says so
+    return _base(here, [each for each in zfs.snapshots(here.name) if not each.short.startswith(PRIVATE)], there) is None
+
+
+def _base(here: Local, ours: Sequence[zfs.Snapshot], there: There) -> zfs.Snapshot | zfs.Bookmark | None:
+    """Return what the next stream begins with; None for a whole one.
+
+    What the copy has in common with the disk is told by guids. A stream continues only what the copy ends in: other
+    snapshots may be after that, but no data (module/zfs/dmu_recv.c: recv_begin_check_existing_impl).
+    """
+    record = there.record
+    theirs = {} if record is None or record.state in (OWNER, TICKET) else there.snapshots  # those are set aside
     both: list[zfs.Snapshot | zfs.Bookmark] = [each for each in ours if each.guid in theirs]
     both += [each for each in zfs.bookmarks(here.name) if each.guid in theirs]
     base = max(both, key=lambda each: each.txg, default=None)  # of equals the first, which is the snapshot
-    if base is not None:  # a stream continues only what the copy ends in, be it by a bookmark
-        names = [each.name for each in ours if each.txg > base.txg and _travels(each, last)]
-        return list(zip([base.name, *names], names, strict=False))
-    if theirs and there.record is not None and there.record.generation.epoch == here.record.generation.epoch:
+    if base is not None and not there.written[base.guid]:
+        return base
+    if not theirs or record is None or record.generation.epoch != here.record.generation.epoch:
+        return None
+    if base is not None:
+        ahead = there.written[base.guid]
         raise Refused(
-            f"the copy of {here.volume} on the other node has no snapshot in common with the disk any more: 'zfsext "
-            "forget INSTANCE --on NODE' there, and replicate anew"
+            f"the copy of {here.volume} on {there.node} was written to ({ahead} bytes) since the last snapshot that it "
+            "has in common with the disk, so nothing continues it. If nobody needs that, on "
+            f"{there.node} {_undoing(here, there, ahead)}"
         )
-    names = [each.name for each in ours if _travels(each, last)]
-    return list(zip([None, *names], names, strict=False))
+    instance = here.copy.dataset.local(properties.INSTANCE) or "INSTANCE"
+    raise Refused(
+        f"the copy of {here.volume} on {there.node} has no snapshot in common with the disk any more: 'zfsext forget "
+        f"{instance} --on {there.node}', and replicate anew"
+    )
+
+
+def _undoing(here: Local, there: There, ahead: int) -> str:
+    """Return the command that undoes what was written to a copy, in words. Snapshots that do not have it stay."""
+    newest = next(guid for guid in reversed(there.snapshots) if there.written[guid] == ahead)
+    copy = f"{places.standby_name(here.copy.parent, here.volume)}@{there.snapshots[newest]}"
+    if newest == next(reversed(there.snapshots)):
+        return f"'zfs rollback {copy}' undoes it"
+    return f"'zfs rollback -r {copy}' undoes it, and destroys the snapshots after that one"
 
 
 def _travels(snapshot: zfs.Snapshot, last: str) -> bool:

@@ -65,7 +65,7 @@ args = ...
 code, conflicts = zfs.sync.promote(args["argv"]["dataset"])
 if code ~= 0 then error("promote failed: " .. code) end
 """
-SNAPSHOT_COLUMNS = "name,userrefs,clones,guid,createtxg"
+SNAPSHOT_COLUMNS = "name,userrefs,clones,guid,createtxg,written"
 POOL_COLUMNS = "name,size,allocated,free"
 NO_ERRORS = "No known data errors"
 INSTRUCTIONS = 1_000_000
@@ -112,17 +112,21 @@ class Dataset:
 class Snapshot:
     """A snapshot's full name, how many holds it has, and the clones of it.
 
-    guid is the same wherever it was sent, txg the pool's transaction group that it was taken in here.
+    guid is the same wherever it was sent, txg the pool's transaction group that it was taken in here, written how many
+    bytes were written between the one before and it.
     """
 
-    __slots__ = ("clones", "guid", "holds", "name", "txg")
+    __slots__ = ("clones", "guid", "holds", "name", "txg", "written")
 
-    def __init__(self, name: str, holds: int, clones: list[str], guid: str = "", txg: int = 0) -> None:
+    def __init__(
+        self, name: str, holds: int, clones: list[str], guid: str = "", txg: int = 0, written: int = 0
+    ) -> None:
         self.name = name
         self.holds = holds
         self.clones = clones
         self.guid = guid
         self.txg = txg
+        self.written = written
 
     @property
     def dataset(self) -> str:
@@ -183,8 +187,8 @@ def _snapshots(*which: str) -> list[Snapshot]:
     if done.returncode:
         _refuse(f"zfs list {which[-1]}", done.stderr.splitlines(), done.returncode)
     return [
-        Snapshot(name, int(holds), [] if clones in ("", "-") else clones.split(","), guid, int(txg))
-        for name, holds, clones, guid, txg in _fields(done.stdout, 5, "zfs list")
+        Snapshot(name, int(holds), [] if clones in ("", "-") else clones.split(","), guid, int(txg), int(written))
+        for name, holds, clones, guid, txg, written in _fields(done.stdout, 6, "zfs list")
     ]
 
 

@@ -59,6 +59,7 @@ class Node:
         self.datasets: dict[str, dict[str, str]] = {"zfs": {}, "zfs/vm": {}, "zfs/vm-standby": {}}
         self.snapshots: dict[str, tuple[list[str], list[str]]] = {}
         self.guids: dict[str, str] = {}
+        self.written: dict[str, int] = {}
         self.bookmarks: list[str] = []
         self.mounts: list[mounts.Mount] = []
         self.loops: list[loopdev.Loop] = []
@@ -97,7 +98,8 @@ class Node:
             out = "".join(f"{name}\n" for name in self.datasets if name.rpartition("/")[0] == arguments[-1])
         elif arguments[0] == "list":
             out = "".join(
-                f"{name}\t{len(holds)}\t{','.join(clones) or '-'}\t{self.guids.get(name, '4711')}\t{number}\n"
+                f"{name}\t{len(holds)}\t{','.join(clones) or '-'}\t{self.guids.get(name, '4711')}\t{number}\t"
+                f"{self.written.get(name, 0)}\n"
                 for number, (name, (holds, clones)) in enumerate(self.snapshots.items(), 1)
                 if "-d" not in arguments or name.startswith(f"{arguments[-1]}@")
             )

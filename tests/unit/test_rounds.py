@@ -110,7 +110,7 @@ def pool(node: Node, monkeypatch: pytest.MonkeyPatch) -> Pool:
 
 
 def has(*shorts: str) -> There:
-    return There(None, None, dict(enumerate(shorts)), "")  # type: ignore[arg-type]
+    return There("node2", None, None, dict(enumerate(shorts)), {}, "")  # type: ignore[arg-type]
 
 
 def test_a_round_is_one_snapshot_of_all_disks_and_held_for_its_node(pool: Pool) -> None:
@@ -127,7 +127,10 @@ def test_a_round_has_a_number_that_is_nowhere_yet(pool: Pool) -> None:
 
 
 def node2_has(pool: Pool, *shorts: str, token: str = "") -> list[There]:
-    return [There(None, None, {f"{each.name}@{short}": short for short in shorts}, token) for each in pool.group]
+    return [
+        There("node2", None, None, {f"{each.name}@{short}": short for short in shorts}, {}, token)
+        for each in pool.group
+    ]
 
 
 def test_what_earlier_rounds_have_left_goes_before_the_next(pool: Pool) -> None:
@@ -169,7 +172,7 @@ def test_what_an_interrupted_stream_is_of_stays_so_that_it_can_be_resumed(
     monkeypatch.setattr(streams, "rest", rest)
     for number in range(1, 5):
         pool.have(f"zfsext-0.2-{number}", TWO)
-    there = [There(None, None, {f"{name}@zfsext-0.2-3": "zfsext-0.2-3"}, name) for name in NAMES]
+    there = [There("node2", None, None, {f"{name}@zfsext-0.2-3": "zfsext-0.2-3"}, {}, name) for name in NAMES]
     rounds.take(pool.group, there, "node2")
     assert pool.left() == {f"zfsext-0.2-{number}" for number in left}
 

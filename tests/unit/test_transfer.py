@@ -50,8 +50,15 @@ def disk(node: Node, monkeypatch: pytest.MonkeyPatch) -> Disk:
 
 
 def has(words: str, record: Record | None = COPY, token: str = "") -> There:
-    """Return another node's copy with these snapshots."""
-    return There(record, "11" if record else None, {name: SHORT.get(name, name) for name in words.split()}, token)
+    """Return another node's copy with these snapshots, oldest first. After `r1!` a byte was written, for each !."""
+    snapshots, written, since = {}, {}, 0
+    for word in reversed(words.split()):
+        name = word.strip("!")
+        snapshots[name] = SHORT.get(name, name)
+        since += word.count("!")
+        written[name] = since
+    snapshots = dict(reversed(snapshots.items()))
+    return There("node2", record, "11" if record else None, snapshots, written, token)
 
 
 def planned(here: Local, last: str, there: There) -> str:
@@ -125,7 +132,7 @@ def test_where_somebody_destroyed_a_snapshot_its_bookmark_does(disk: Disk, ours:
 
 
 def test_a_copy_of_our_time_with_nothing_in_common_is_left_as_it_is(disk: Disk) -> None:
-    with pytest.raises(Refused, match="'zfsext forget INSTANCE --on NODE'"):
+    with pytest.raises(Refused, match="'zfsext forget INSTANCE --on node2'"):
         planned(disk("#r1 r2"), "r2", has("monday"))
     assert planned(disk("r2"), "r2", has("")) == "*>r2"  # a first copy that broke off
 
@@ -133,6 +140,56 @@ def test_a_copy_of_our_time_with_nothing_in_common_is_left_as_it_is(disk: Disk) 
 def test_a_copy_of_another_time_with_nothing_in_common_is_set_aside_for_a_whole_one(disk: Disk) -> None:
     assert planned(disk("r1 r2"), "r2", has("monday", Record(REPLICA, PROMOTED))) == "*>r2"
     assert planned(disk("r1 r2"), "r2", has("r1", Record(REPLICA, PROMOTED))) == "r1>r2"
+
+
+def test_a_copy_of_another_time_that_is_ahead_of_what_both_have_is_set_aside_too(disk: Disk) -> None:
+    other = Record(REPLICA, PROMOTED)
+    assert planned(disk("r1 r2"), "r2", has("r1!", other)) == "*>r2"
+    assert planned(disk("r1 r2"), "r2", has("r1! old", other)) == "*>r2"
+    assert planned(disk("r1 r2"), "r2", has("r1 old daily", other)) == "r1>r2"  # they hold nothing that r1 has not
+    assert planned(disk("#r1 r2"), "r2", has("r1!", other)) == "*>r2"
+    assert planned(disk("r1 r2"), "r2", has("old! r1", other)) == "r1>r2"
+
+
+COPY_NAME = f"zfs/vm-standby/{WEB}"
+
+
+@pytest.mark.parametrize(
+    ("theirs", "words"),
+    [
+        ("r1!!", rf"\(2 bytes\).* on node2 'zfs rollback {COPY_NAME}@{SHORT['r1']}' undoes it$"),
+        ("r1 daily!!", rf"'zfs rollback {COPY_NAME}@daily' undoes it$"),
+        ("r1 daily! hourly!", rf"'zfs rollback -r {COPY_NAME}@daily' undoes it, and destroys the snapshots after"),
+        ("r1! daily", rf"'zfs rollback -r {COPY_NAME}@{SHORT['r1']}' undoes it, and destroys the snapshots after"),
+    ],
+)
+def test_a_copy_of_our_time_that_was_written_to_is_refused_with_what_undoes_it(
+    disk: Disk, theirs: str, words: str
+) -> None:
+    with pytest.raises(Refused, match=words):
+        planned(disk("r1 r2"), "r2", has(theirs))
+
+
+@pytest.mark.parametrize(
+    ("record", "theirs", "anew"),
+    [
+        (None, "", True),
+        (COPY, "", True),
+        (COPY, "r1", False),
+        (Record(REPLICA, BEFORE), "old", False),
+        (Record(REPLICA, PROMOTED), "r1", False),
+        (Record(REPLICA, PROMOTED), "r1!", True),
+        (Record(REPLICA, PROMOTED), "monday", True),
+        (Record(OWNER, PROMOTED), "r1", True),
+    ],
+)
+def test_a_whole_copy_needs_room_whatever_is_there(disk: Disk, record: Record | None, theirs: str, anew: bool) -> None:
+    assert transfer.anew(disk("old r1 syncoid_x"), has(theirs, record)) == anew
+
+
+@pytest.mark.parametrize("theirs", ["r1 daily", "old! r1"])
+def test_others_snapshots_of_a_copy_do_no_harm(disk: Disk, theirs: str) -> None:
+    assert planned(disk("r1 r2"), "r2", has(theirs)) == "r1>r2"
 
 
 @pytest.mark.parametrize(("state", "steps"), [(OWNER, "*>r2"), (TICKET, "*>r2"), (SEALED, "r1>r2"), (REPLICA, "r1>r2")])
@@ -177,7 +234,9 @@ class Line:
         if op == "abort":
             self.token = ""
         told = records.told(self.record) if self.record else None
-        return {"record": told, "id": self.identity, "snapshots": self.has, "token": self.token}
+        written = dict.fromkeys(self.has, 0)
+        found = {"snapshots": self.has, "written": written, "token": self.token}
+        return {"record": told, "id": self.identity, **found}
 
     def stream(self, op: str, write: Callable[[int], None], passed: Callable[[int], None], **fields: Any) -> None:
         assert op == "receive"
@@ -292,9 +351,9 @@ def test_any_other_error_is_the_callers(disk: Disk, monkeypatch: pytest.MonkeyPa
 def test_a_look_tells_what_is_there(disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     line = Line(monkeypatch)
     here = disk("r1")
-    assert transfer.look(line, here) == There(None, None, {}, "")  # type: ignore[arg-type]
+    assert transfer.look(line, here) == There("node2", None, None, {}, {}, "")  # type: ignore[arg-type]
     line.record, line.identity, line.has, line.token = COPY, "11", {"r1": SHORT["r1"]}, "1-abc"
-    assert transfer.look(line, here) == There(COPY, "11", {"r1": SHORT["r1"]}, "1-abc")  # type: ignore[arg-type]
+    assert transfer.look(line, here) == There("node2", COPY, "11", {"r1": SHORT["r1"]}, {"r1": 0}, "1-abc")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("identity", ["12", None])
