@@ -14,6 +14,7 @@ from zfsext.errors import Refused, Speechless, ZfsextError
 from zfsext.lock import VolumeLock
 from zfsext.ownership import OWNER, TICKET, Currency, best
 from zfsext.peer import Peers
+from zfsext.transfers import ended
 
 NOTES = "/var/lib/zfsext/removed"
 #: How long another node may take to destroy a disk, in seconds: Ganeti gives a remove half a minute, ten times.
@@ -24,7 +25,13 @@ def remove(volume: str, config: Config, peers: Peers, asker: str = "") -> None:
     """Destroy the disk, wherever it is, and its copies; asker is the node that will see to its own. Under its lock.
 
     Raises what zfsext.removal raises for the disk itself. A copy that cannot be reached is noted for a later sweep.
+    A round that is under way ends.
     """
+    with ended([volume]):
+        _remove(volume, config, peers, asker)
+
+
+def _remove(volume: str, config: Config, peers: Peers, asker: str) -> None:
     here = local.find(volume, config)
     if here is None or (here.record.state == OWNER and not asking.who_may_know(here)):
         removal.remove(volume, config)

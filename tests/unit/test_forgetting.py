@@ -3,7 +3,7 @@
 import pytest
 from conftest import DB, WEB, Node
 
-from zfsext import cluster, forgetting, local, outcome, removal
+from zfsext import cluster, forgetting, local, outcome, removal, taking, transfers
 from zfsext.config import Config
 from zfsext.errors import Busy
 from zfsext.peer import Peers
@@ -43,6 +43,28 @@ def test_a_remove_that_fails_leaves_no_order_to_destroy_the_copies(
     with pytest.raises(Busy):
         forgetting.remove(WEB, CONFIG, Peers())
     assert forgetting.noted() == {}
+
+
+@pytest.mark.usefixtures("others")
+@pytest.mark.parametrize("state", ["owner", "replica", None])
+def test_no_transfer_of_a_disk_goes_on_while_it_is_removed(
+    node: Node, monkeypatch: pytest.MonkeyPatch, state: str | None
+) -> None:
+    done = []
+
+    def destroy(*_: object) -> None:
+        with pytest.raises(Busy, match=transfers.HANDOVER), transfers.alone(WEB, "replication to node2"):
+            raise AssertionError("a disk that is about to go was sent")
+        done.append("destroyed")
+
+    monkeypatch.setattr(removal, "remove", destroy)
+    monkeypatch.setattr(taking, "destroy", destroy)
+    monkeypatch.setattr(forgetting, "_remove_elsewhere", lambda *_: None)
+    if state:
+        node.disk(WEB, "zfs/vm" if state == "owner" else "zfs/vm-standby", state)
+    forgetting.remove(WEB, CONFIG, Peers())
+    assert done == ["destroyed"]
+    assert not transfers.under_way(WEB)
 
 
 @pytest.mark.usefixtures("others")
