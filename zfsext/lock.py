@@ -68,6 +68,17 @@ def _open(path: str) -> int:
         raise
 
 
+def _is_same(link: str, path: str) -> bool:
+    """Tell whether a process has this file open by that link; one that it has closed by now is not.
+
+    The name goes first: to ask for the inode of a file on a pool that is suspended can take for ever.
+    """
+    try:
+        return os.readlink(link) == path and os.path.samestat(os.stat(link), os.lstat(path))
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 class VolumeLock:
     """The lock of one volume, as a context manager: exclusive, or shared between those who only look."""
 
@@ -122,9 +133,19 @@ class VolumeLock:
         return True
 
     def holder_pid(self) -> int | None:
-        """Return the process that the holder wrote of himself; None if that cannot be read."""
+        """Return the process that the holder wrote of himself; None if that cannot be read, or it has not the lock.
+
+        What a holder that died has written stays, and another process may have his number by now.
+        """
         number = self.holder().rpartition("(pid ")[2].rstrip(")")
-        return int(number) if number.isdecimal() else None
+        return int(number) if number.isdecimal() and self._is_open_in(number) else None
+
+    def _is_open_in(self, process: str) -> bool:
+        directory = f"/proc/{process}/fd"
+        try:
+            return any(_is_same(f"{directory}/{name}", self.path) for name in os.listdir(directory))
+        except (FileNotFoundError, ProcessLookupError):
+            return False
 
     def _sign(self) -> None:
         os.ftruncate(self._file, 0)

@@ -58,6 +58,21 @@ def test_a_hand_over_ends_a_round(holder: Callable[[str], "subprocess.Popen[str]
         pass
 
 
+def test_a_process_that_only_has_the_number_of_a_holder_is_not_ended(
+    holder: Callable[[str], "subprocess.Popen[str]"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The holder died without a word, and the file still has what he wrote when the next one takes it."""
+    monkeypatch.setattr(transfers, "SECONDS", 0.3)
+    child = holder("replication to node2")
+    with subprocess.Popen(["sleep", "60"]) as other:
+        path = Path(lock.VolumeLock(f"web{transfers.SUFFIX}", "look").path)
+        path.write_text(f"replication to node2 (pid {other.pid})\n")
+        with pytest.raises(Busy, match=f"pid {other.pid}"), transfers.taken_over("web", "receive"):
+            raise AssertionError("two at a time")
+        assert (other.poll(), child.poll()) == (None, None)
+        other.kill()
+
+
 def test_a_hand_over_is_not_ended(
     holder: Callable[[str], "subprocess.Popen[str]"], monkeypatch: pytest.MonkeyPatch
 ) -> None:
