@@ -180,7 +180,9 @@ def _base(here: Local, ours: Sequence[zfs.Snapshot], there: There) -> zfs.Snapsh
     base = max(both, key=lambda each: each.txg, default=None)  # of equals the first, which is the snapshot
     if base is not None and not there.written[base.guid]:
         return base
-    if not theirs or record is None or record.generation.epoch != here.record.generation.epoch:
+    if record is None or record.generation.epoch != here.record.generation.epoch:
+        return None
+    if not theirs and (record.round is None or record.state in (OWNER, TICKET)):  # or a tool has pruned all of them
         return None
     if base is not None:
         ahead = there.written[base.guid]

@@ -135,6 +135,8 @@ def test_a_copy_of_our_time_with_nothing_in_common_is_left_as_it_is(disk: Disk) 
     with pytest.raises(Refused, match="'zfsext forget INSTANCE --on node2'"):
         planned(disk("#r1 r2"), "r2", has("monday"))
     assert planned(disk("r2"), "r2", has("")) == "*>r2"  # a first copy that broke off
+    with pytest.raises(Refused, match="no snapshot in common"):  # a tool has pruned all that a complete one had
+        planned(disk("r1 r2"), "r2", has("", COPY._replace(round=Round(NOW, 1))))
 
 
 def test_a_copy_of_another_time_with_nothing_in_common_is_set_aside_for_a_whole_one(disk: Disk) -> None:
