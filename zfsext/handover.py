@@ -16,6 +16,7 @@ from zfsext import (
     peer,
     promotion,
     records,
+    renaming,
     replication,
     rounds,
     taking,
@@ -167,6 +168,7 @@ def _seal(group: list[Local], final: Round, number: Generation, line: Line, conf
     """Seal this node's copies, and have the other node take the ticket."""
     volumes = [each.volume for each in group]
     facts = {each.volume: transfer.facts(each) for each in group}
+    renaming.require(group, live=False)
     prepared = line.call("prepare", facts=facts, final=str(final))
     number = _number(group, [number, *(records.generation(text) for text in prepared["floors"])])
     groups.change(group, state=SEALED, peer=line.name, final=final, issued=number, floor=number)

@@ -123,7 +123,7 @@ def take_over(clone: str, ahead: str) -> None:
 
 def apply_reservation(local: Local) -> None:
     """Set aside what a thick disk has a right to, on the node that it now lives on. Raises NoSpace."""
-    wanted = _reservation(local)
+    wanted = rights(local)
     for name, value in wanted.items():
         if local.copy.dataset.number("refreservation") < wanted["refreservation"]:
             zfs.set_property(local.name, name, str(value))
@@ -131,7 +131,7 @@ def apply_reservation(local: Local) -> None:
 
 def require_room(local: Local) -> None:
     """Raise NoSpace if this node could not set aside what the disk has a right to."""
-    wanted = _reservation(local)
+    wanted = rights(local)
     if not wanted:
         return
     parent = local.copy.parent
@@ -151,7 +151,8 @@ def drop_reservation(local: Local) -> None:
             zfs.set_property(local.name, name, "none")
 
 
-def _reservation(local: Local) -> dict[str, int]:
+def rights(local: Local) -> dict[str, int]:
+    """Return what the disk has a right to set aside, by ZFS's properties in bytes; nothing for a thin one."""
     size = local.copy.dataset.local(properties.SIZE)
     if local.copy.dataset.local(properties.RESERVATION) != "thick" or not size:
         return {}

@@ -5,7 +5,7 @@ Each of these runs under the lock of the volume, which is waited for only briefl
 
 from collections.abc import Callable, Mapping, Sequence
 
-from zfsext import attachment, groups, local, marks, places, properties, records, removal, streams, zfs
+from zfsext import attachment, groups, local, marks, places, properties, records, removal, renaming, streams, zfs
 from zfsext.config import Config
 from zfsext.errors import AlreadyThere, Busy, Refused
 from zfsext.groups import BRIEF, locked
@@ -298,10 +298,8 @@ def prepare(facts: Mapping[str, Mapping[str, str]], source: str, final: Round, c
             require_unwritten(here, final)
         zfs.change_all({here.name: _facts(facts, here) for here in group})
         group = groups.refresh(group, config)
+        renaming.require(group, live=True)
         for here in group:
-            live = places.live_name(here.copy.parent, here.volume)
-            if zfs.read([live], ["type"]):
-                raise AlreadyThere(f"{live} stands where the disk would be: look into it, and 'zfs rename' it away")
             local.require_room(here)
         if any(here.record.state == REPLICA and here.record.round != final for here in group):
             zfs.hold({records.snapshot(here.name, final): removal.TAG for here in group})

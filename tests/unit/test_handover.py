@@ -8,7 +8,7 @@ from conftest import WEB, Node
 
 from zfsext import asking, attachment, groups, handover, local, lock, marks, records, zfs
 from zfsext.config import Config
-from zfsext.errors import Busy, NoSpace, NotHere, Refused, Speechless
+from zfsext.errors import AlreadyThere, Busy, NoSpace, NotHere, Refused, Speechless
 from zfsext.local import Local
 from zfsext.marks import Word
 from zfsext.ownership import OWNER, REPLICA, SEALED, TICKET, Generation, Record, Round
@@ -248,3 +248,13 @@ def test_what_is_this_nodes_own_is_asked_for_nowhere(target: Target) -> None:
         groups.change([local.require(volume, CONFIG)], state=OWNER, peer="")
     assert take_back(target)
     assert target.asked == []
+
+
+def test_what_could_not_be_moved_out_of_its_place_is_not_sealed(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is the target asked to prepare itself for it."""
+    monkeypatch.setattr(zfs, "change_all", None)
+    node.disk(WEB, zfsext_stamp="4711")
+    group = [local.require(WEB, CONFIG)]
+    node.datasets[f"zfs/vm-standby/{WEB}"] = {}
+    with pytest.raises(AlreadyThere, match=f"zfs/vm-standby/{WEB} stands where the disk would be"):
+        handover._seal(group, FINAL, NEXT, None, CONFIG)  # type: ignore[arg-type]

@@ -1,9 +1,14 @@
-"""The node that a disk comes to: what it says of its copy."""
+"""The node that a disk comes to: what it says of its copy, and what it looks at before it is given the disk."""
 
+from collections.abc import Mapping
+
+import pytest
 from conftest import WEB, Node
 
-from zfsext import taking
+from zfsext import taking, zfs
 from zfsext.config import Config
+from zfsext.errors import NoSpace
+from zfsext.ownership import Generation, Round
 
 CONFIG = Config(["zfs/vm"], "16K", "", "thin")
 NAME = f"zfs/vm-standby/{WEB}"
@@ -26,3 +31,26 @@ def test_a_look_at_what_is_not_there(node: Node) -> None:
     node.disk(WEB, "zfs/vm-standby", "replica", receive_resume_token="1-af")  # noqa: S106
     told = taking.look(WEB, CONFIG)
     assert (told["snapshots"], told["written"], told["token"]) == ({}, {}, "1-af")
+
+
+@pytest.mark.usefixtures("others")
+@pytest.mark.parametrize("quota", ["0", "4096"])
+def test_what_could_not_become_live_is_not_prepared(node: Node, monkeypatch: pytest.MonkeyPatch, quota: str) -> None:
+    done = []
+
+    def change_all(changes: Mapping[str, Mapping[str, str | None]]) -> None:
+        done.append("round" if changes[NAME].get("zfsext:round") else "facts")
+
+    monkeypatch.setattr(zfs, "change_all", change_all)
+    monkeypatch.setattr(zfs, "hold", lambda _: done.append("hold"))
+    node.datasets["zfs/vm"]["quota"] = quota
+    record = {"zfsext_generation": "0.2", "zfsext_peer": "node2"}
+    node.disk(WEB, "zfs/vm-standby", "replica", **record, **{"written@zfsext-0.2-7": "0"})
+    final = Round(Generation(0, 2), 7)
+    if quota == "0":
+        assert taking.prepare({WEB: {}}, "node2", final, CONFIG) == [Generation(0, 0)]
+        assert done == ["facts", "hold", "round"]
+        return
+    with pytest.raises(NoSpace, match="has a quota"):
+        taking.prepare({WEB: {}}, "node2", final, CONFIG)
+    assert done == ["facts"]
