@@ -12,7 +12,6 @@ from vm import OPEN, SIZES
 from tests.faults.node import Agent
 
 WEB = "web1.example.com"
-HOOK = "/etc/ganeti/hooks/instance-failover-pre.d/zfsext"
 ANSWER = "/usr/libexec/zfsext/answer"
 #: Where the program that answers other nodes is meanwhile, and what stands in for it: it numbers the connections, and
 #: lets strace have the one that is asked for (or all).
@@ -44,6 +43,8 @@ class Pair:
         self.volumes = [cluster.volume(WEB, index) for index in range(len(SIZES))]
         self.agents = {node.name: Agent(node.name) for node in cluster.nodes}
         self.blocks: dict[str, dict[int, int]] = {volume: {} for volume in self.volumes}
+        self.devices = [""] * len(SIZES)
+        self._runs_on: Node | None = None  # as far as that is known
         self._numbers = itertools.count(1)
 
     def close(self) -> None:
@@ -53,38 +54,55 @@ class Pair:
     def order(self, node: Node, name: str, *arguments: object) -> Any:
         return self.agents[node.name].order(name, *arguments)
 
-    def scripts(self, node: Node, action: str, **variables: str) -> list[Call]:
+    def scripts(self, node: Node, action: str, how: str = "scripts", **variables: str) -> list[Call]:
         """Call a script for each disk, one after the other, as Ganeti does."""
-        return [answer for volume in self.volumes for answer in self._scripts(node, action, [volume], variables)]
+        return [each for volume in self.volumes for each in self._scripts(node, action, [volume], variables, how)]
 
-    def at_once(self, node: Node, action: str) -> list[Call]:
+    def at_once(self, node: Node, action: str, how: str = "scripts", **variables: str) -> list[Call]:
         """Call a script for all disks at the same time."""
-        return self._scripts(node, action, self.volumes, {})
+        return self._scripts(node, action, self.volumes, variables, how)
 
-    def _scripts(self, node: Node, action: str, volumes: list[str], variables: dict[str, str]) -> list[Call]:
+    def _scripts(
+        self, node: Node, action: str, volumes: list[str], variables: dict[str, str], how: str = "scripts"
+    ) -> list[Call]:
         calls = [{"action": action, "volume": volume, "variables": variables} for volume in volumes]
-        return [(code, out, err) for code, out, err in self.order(node, "scripts", calls)]
+        return [(code, out, err) for code, out, err in self.order(node, how, calls)]
 
     def close_first(self) -> None:
         """Call close for the first disk on node1, which hands all of them over, or fails."""
         self._scripts(self.source, "close", self.volumes[:1], {})
 
-    def opens(self, node: Node) -> bool:
-        """Try to go on there: attach, open, attach, and a block to each disk. All disks can, or none."""
-        looked = self.at_once(node, "attach")
-        opened = self.scripts(node, "open", **OPEN)
+    def opens(self, node: Node, how: str = "scripts") -> bool:
+        """Try to go on there: attach, open, attach, and a block to each disk. All disks can, or none.
+
+        how says whether the scripts are started as Ganeti starts them, or "quickly".
+        """
+        looked = self.at_once(node, "attach", how)
+        opened = self.scripts(node, "open", how, **OPEN)
         if opened[0][0] != 0 and opened[-1][0] == 0:  # what stood in the way has just gone
-            opened = self.scripts(node, "open", **OPEN)
+            opened = self.scripts(node, "open", how, **OPEN)
         assert len({code == 0 for code, _, _ in opened}) == 1, f"half a VM on {node.name}: {opened}"
         if opened[0][0] != 0:
             assert all(out == "" for _, out, _ in looked + opened), f"{node.name}: {looked} {opened}"
             assert all(err for _, _, err in opened)
             return False
-        attached = self.at_once(node, "attach")
+        attached = self.at_once(node, "attach", how)
         assert all(code == 0 and out.startswith("/dev/") for code, out, _ in attached), f"{node.name}: {attached}"
-        for volume, (_, out, _) in zip(self.volumes, attached, strict=True):
-            self.reads_and_writes(node, volume, out.strip())
+        self.devices = [out.strip() for _, out, _ in attached]
+        self.works(node)
         return True
+
+    def works(self, node: Node) -> None:
+        """Read and write each disk, where the VM runs."""
+        for volume, device in zip(self.volumes, self.devices, strict=True):
+            self.reads_and_writes(node, volume, device)
+
+    def is_shut_out(self, node: Node) -> None:
+        """See that the disks cannot be opened there, while they are open on the other node."""
+        looked, opened = self.at_once(node, "attach"), self.at_once(node, "open", **OPEN)
+        assert all(code != 0 for code, _, _ in opened), f"the disks are open on both nodes: {opened}"
+        assert all(out == "" for _, out, _ in looked + opened), f"{node.name}: {looked} {opened}"
+        assert all(err for _, _, err in opened)
 
     def reads_and_writes(self, node: Node, volume: str, device: str) -> None:
         """See that each block that was ever acknowledged is there, and have one more."""
@@ -102,18 +120,21 @@ class Pair:
         """
         second = self.target if first is self.source else self.source
         for _ in range(patience):
-            opened = [node for node in (first, second) if self.opens(node)]
-            assert len(opened) <= 1, "the disks are open on both nodes"
-            if opened:
-                return opened[0]
+            for node, other in ((first, second), (second, first)):
+                if self.opens(node):
+                    self.is_shut_out(other)
+                    self._runs_on = node
+                    return node
             time.sleep(10)
         raise AssertionError("neither node opens the disks")
 
     def runs_at_the_source(self) -> None:
         """Have the VM run on node1, wherever it ended."""
+        if self._runs_on is self.source:
+            return
         for node in (self.target, self.source):
-            self.at_once(node, "detach")
-        assert self.opens(self.source)
+            self.at_once(node, "detach", "quickly")
+        assert self.opens(self.source, "quickly")
 
     def leave_word(self) -> None:
         """Run the hook on the target as Ganeti does before a failover, while the VM runs."""
@@ -142,14 +163,15 @@ class Pair:
         for index, volume in enumerate(self.volumes):
             prefix = f"GANETI_INSTANCE_DISK{index}_"
             variables |= {f"{prefix}ID": volume, f"{prefix}PROVIDER": "zfsfile", f"{prefix}DEV_TYPE": "ext"}
-        self.target.run("env", "-i", *(f"{name}={text}" for name, text in variables.items()), HOOK)
+        code, _, err = self.order(self.target, "before_move", variables)
+        assert code == 0, err
 
     def ready(self) -> None:
         """Have all as it is when Ganeti has just stopped the VM on node1 for its failover to node2."""
         self.runs_at_the_source()
         self.leave_word()
-        for volume, (_, out, _) in zip(self.volumes, self.at_once(self.source, "attach"), strict=True):
-            self.reads_and_writes(self.source, volume, out.strip())
+        self.works(self.source)
+        self._runs_on = None  # whatever comes next may move it
 
     @contextmanager
     def stand_in(self) -> Iterator[None]:

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import quick
 from conftest import Disk, finish, loops, mounts, read_device, run, start, write_device
 from killed import Life, lasting
 from killpoints import Point, calls_of, hold, kill, points, trace
@@ -43,6 +44,18 @@ def scripts(calls: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
 def _kill(script: "subprocess.Popen[str]") -> None:
     if script.poll() is None:
         script.send_signal(signal.SIGKILL)
+
+
+def quickly(calls: list[dict[str, Any]]) -> list[tuple[int, str, str]]:
+    """Run all of these scripts at once as scripts does, in forks of this process: for what is only to be done."""
+    running = [quick.begin(call["action"], call["volume"], call["variables"]) for call in calls]
+    return [(done.code, done.out, done.err) for done in [each.finish() for each in running]]
+
+
+def before_move(environ: dict[str, str]) -> tuple[int, str, str]:
+    """Run the hook of failover and migrate in a fork of this process, and tell how it ended."""
+    done = quick.before_move(environ)
+    return done.code, done.out, done.err
 
 
 def begin(call: dict[str, Any], seconds: float) -> None:
@@ -157,7 +170,7 @@ ORDERS: dict[str, Callable[..., object]] = {
     order.__name__: order
     for order in (
         *(scripts, begin, write, wrong, snapshot, look, size, remove, rehearse, stop_at, finish_after),
-        *(points_of, points_in, kill_at, hold_at, held_ended),
+        *(points_of, points_in, kill_at, hold_at, held_ended, quickly, before_move),
     )
 }
 

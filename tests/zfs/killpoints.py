@@ -4,7 +4,8 @@ A clean run is traced by strace; in another run strace kills the process that ma
 the call. It counts the calls of one name (and, with -P, on one path) in each process by itself, so the first process
 that comes to its n-th such call is the one that dies. Where that is not the one meant, an earlier call of the same
 stretch is taken, between which and the one meant nothing changes. Commands that a script runs are not followed: the
-fork before each is a boundary, and what one of them changes happens between that and the next call of the script.
+fork before each is a boundary, unless the command only reads, and what one of them changes happens between that and the
+next call of the script.
 """
 
 import os
@@ -25,12 +26,16 @@ access arch_prctl brk clock_nanosleep close close_range dup dup2 dup3 epoll_crea
 exit exit_group faccessat2 fadvise64 fcntl flock fstat futex getcwd getdents64 getegid geteuid getgid getpid
 getppid getrandom gettid getuid lseek lstat madvise mmap mprotect mremap munmap newfstatat pipe2 poll prctl
 pread64 prlimit64 pselect6 read readlink rseq rt_sigaction rt_sigprocmask rt_sigreturn select set_robust_list
-set_tid_address setpgid sigaltstack stat statfs sysinfo umask uname vfork wait4 wait6 TCGETS FIOCLEX FIONCLEX
+set_tid_address setpgid sigaltstack socket stat statfs sysinfo umask uname vfork wait4 wait6 TCGETS FIOCLEX FIONCLEX
 LOOP_GET_STATUS64 ZFS_IOC_OBJSET_STATS ZFS_IOC_POOL_STATS ZFS_IOC_POOL_GET_PROPS ZFS_IOC_OBJSET_ZPLPROPS
 ZFS_IOC_SNAPSHOT_LIST_NEXT ZFS_IOC_DATASET_LIST_NEXT ZFS_IOC_GET_HOLDS
 """
 HARMLESS = frozenset(_HARMLESS.split())
 LINE = re.compile(r"(\d+) +(\w+)\((.*)")
+#: A call during which another process made one: the end of the first line, and the line with the rest.
+UNFINISHED, RESUMED = " <unfinished ...>", re.compile(r"(\d+) +<\.\.\. \w+ resumed>(.*)")
+#: How a command begins that changes nothing, and how the line of a fork ends.
+READS, CHILD = re.compile(r'"[^"]*/zfs", \["zfs", "(?:get|list|holds)"'), re.compile(r" = (\d+)$")
 #: What strace says of a call on a descriptor, or on a path.
 DESCRIPTOR, PATH = re.compile(r"\d+<([^>]+)>"), re.compile(r'[^"]*"(/[^"]+)"')
 KILLED = "+++ killed by SIGKILL +++"
@@ -58,6 +63,8 @@ class Call(NamedTuple):
             return "O_CREAT" in self.text or "O_TRUNC" in self.text
         if self.name in ("write", "writev"):
             return not self.path.startswith("pipe:")
+        if self.name == "bind":  # any other address than a path is free again when the process is gone
+            return "AF_UNIX" in self.text
         return self.name != "ioctl" or not HARMLESS.intersection(re.findall(r"[A-Z0-9_]+", self.text))
 
 
@@ -81,7 +88,7 @@ def trace(log: Path, action: str, disk: Disk, variables: Mapping[str, str]) -> l
 def calls_of(log: Path) -> Iterator[Call]:
     """Yield what strace noted."""
     counts: Counter[tuple[str, ...]] = Counter()
-    for line in log.read_text(encoding="utf-8", errors="replace").splitlines():
+    for line in _whole(log.read_text(encoding="utf-8", errors="replace").splitlines()):
         found = LINE.match(line)
         if found:
             process, name, text = found.groups()
@@ -90,6 +97,24 @@ def calls_of(log: Path) -> Iterator[Call]:
             counts[process, name] += 1
             counts[process, name, path] += 1
             yield Call(process, name, path, counts[process, name], counts[process, name, path], text)
+
+
+def _whole(lines: list[str]) -> list[str]:
+    """Return the lines with what was in two parts put together, at the place of the first."""
+    begun: dict[str, int] = {}
+    for index, line in enumerate(lines):
+        process = line.partition(" ")[0]
+        if line.endswith(UNFINISHED):
+            begun[process] = index
+        elif (rest := RESUMED.match(line)) and process in begun:
+            first = begun.pop(process)
+            lines[first] = lines[first].removesuffix(UNFINISHED) + rest[2]
+    return lines
+
+
+def _readers(calls: list[Call]) -> set[str]:
+    """Return the processes that become a command which changes nothing."""
+    return {call.process for call in calls if call.name == "execve" and READS.match(call.text)}
 
 
 def points(calls: list[Call], processes: bool = False) -> list[Point]:
@@ -114,10 +139,13 @@ def points(calls: list[Call], processes: bool = False) -> list[Point]:
             return Point(call.name, "", call.number, "")
         return None
 
+    readers = _readers(calls)
     found = []
     begin = 0  # of the stretch in which nothing has changed since the last boundary
     for index, call in enumerate(calls[:end + 1]):
-        if call.changes or call.name == "exit_group":
+        child = CHILD.search(call.text) if call.name == "clone" else None
+        reads = child is not None and child[1] in readers
+        if (call.changes and not reads) or call.name == "exit_group":
             reachable = [point for earlier in range(begin, index + 1) if (point := at(earlier))]
             assert reachable or processes, f"no kill reaches {call}"
             found += [last._replace(before=f"{call.name}({call.text}") for last in reachable[-1:]]
