@@ -94,7 +94,9 @@ def keep(group: Sequence[Local], which: Round, node: str) -> None:
     marked = {f"{each.name}#{records.PREFIX}{which}": records.snapshot(each.name, which) for each in group}
     zfs.bookmark(marked)
     for each in group:
-        taking.prune(each, which, lambda held, _: held == tag(node))
+        taking.prune(
+            each, which, lambda held, _: held in (tag(node), removal.TAG)
+        )  # which it has from its time as a copy
         old = [mark for mark in zfs.bookmarks(each.name) if mark.name not in marked]
         ours = [mark for mark in old if records.of_snapshot(mark.name.partition("#")[2]) is not None]
         needed = {snapshot.guid for snapshot in zfs.snapshots(each.name)}

@@ -326,9 +326,8 @@ def ticket(
                     f"{here.record.generation}, floor {here.record.floor}"
                 )
             require_unwritten(here, final)
-        zfs.hold({records.snapshot(here.name, final): removal.TAG for here in group})
         for here in group:
-            _keep(here, bases)
+            _keep(here, {**bases, source: final})  # as its last round it is held since it was prepared
             marks.set_fresh(here.volume, str(number))
         groups.change(
             group,

@@ -214,6 +214,7 @@ def test_a_disk_is_idle_if_nothing_was_written_and_no_snapshot_taken(pool: Pool)
 
 
 def test_once_a_node_has_a_round_the_ones_before_go(pool: Pool) -> None:
+    pool.have("zfsext-0.1-6", "zfsext")  # the last before the hand-over, or the promotion
     for short in ("daily", "zfsext-0.1-7", "zfsext-0.2-1", "zfsext-0.2-2"):
         pool.have(short, *([] if short == "daily" else [TWO]))
     rounds.keep(pool.group, Round(NOW, 2), "node2")
@@ -227,7 +228,7 @@ def test_what_others_need_stays(pool: Pool) -> None:
     pool.have("zfsext-0.1-9", TWO)
     for name in NAMES:
         pool.clones[f"{name}@zfsext-0.1-9"] = ["zfs/clone"]
-    pool.have("zfsext-0.2-1", "zfsext")
+    pool.have("zfsext-0.2-1", "zfsext", THREE)
     pool.have("zfsext-0.2-2", TWO)
     pool.have("zfsext-0.2-3")  # of a round to another node that was begun meanwhile
     rounds.keep(pool.group, Round(NOW, 2), "node2")

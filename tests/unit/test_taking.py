@@ -54,3 +54,20 @@ def test_what_could_not_become_live_is_not_prepared(node: Node, monkeypatch: pyt
     with pytest.raises(NoSpace, match="has a quota"):
         taking.prepare({WEB: {}}, "node2", final, CONFIG)
     assert done == ["facts"]
+
+
+@pytest.mark.usefixtures("others")
+def test_what_the_next_increments_begin_with_is_held_also_for_the_node_that_gave_the_disk(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held: list[tuple[str, str]] = []
+    monkeypatch.setattr(zfs, "change_all", lambda _: None)
+    monkeypatch.setattr(zfs, "hold", lambda tags: held.extend(tags.items()))
+    record = {"zfsext_generation": "0.2", "zfsext_peer": "node2", "zfsext_round": "0.2-7"}
+    node.disk(WEB, "zfs/vm-standby", "replica", **record, **{"written@zfsext-0.2-7": "0"})
+    for number in (5, 7):
+        node.snapshots[f"{NAME}@zfsext-0.2-{number}"] = ([], [])
+    now = Generation(0, 2)
+    bases = {"node3": Round(now, 5), "node4": Round(now, 6)}
+    taking.ticket([WEB], "node2", now.after(), Round(now, 7), frozenset(), bases, CONFIG)
+    assert held == [(f"{NAME}@zfsext-0.2-5", "zfsext:node3"), (f"{NAME}@zfsext-0.2-7", "zfsext:node2")]
