@@ -65,15 +65,20 @@ def _next(group: Sequence[Local], there: Sequence[There]) -> Round:
 
 
 def bases(group: Sequence[Local], but: str) -> dict[str, str]:
-    """Return the rounds that the next increments to other nodes than this one begin with, by the nodes."""
-    found = {}
+    """Return the rounds that the next increments to other nodes than this one begin with, by the nodes.
+
+    Of those that are held for a node that is the oldest: the later ones are of rounds that failed, or the older would
+    have been given up. Only the last that is known to be complete goes before: who took that may have been killed then.
+    """
+    found: dict[str, str] = {}
     for snapshot in zfs.snapshots(group[0].name):
         which = records.of_snapshot(snapshot.short)
         if which is None or not snapshot.holds:
             continue
         for held in zfs.holds(snapshot.name):
-            if held.startswith(tag("")) and held != tag(but):
-                found[held.removeprefix(tag(""))] = str(which)
+            node = held.removeprefix(tag(""))
+            if held.startswith(tag("")) and node != but and (node not in found or which == group[0].record.round):
+                found[node] = str(which)
     return found
 
 
