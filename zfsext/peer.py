@@ -116,6 +116,8 @@ class Line:
         try:
             self._write(json.dumps({"op": op, **fields}).encode() + b"\n", SECONDS)
         except BrokenPipeError:
+            if not self._greeted:  # one of another version ends at once, and has said which it is
+                self._answer(SECONDS)
             self._give_up()
 
     def _pump(self, reader: int, passed: Callable[[int], None]) -> bool:

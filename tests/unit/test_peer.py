@@ -194,6 +194,13 @@ def test_two_versions_that_do_not_understand_each_other_do_nothing(other: Other,
         line.call("look")
 
 
+def test_another_version_is_one_also_if_it_ended_before_it_was_asked(other: Other) -> None:
+    line = other("", greeting='say(protocol=2, version="2.0"); sys.exit(3)\n')
+    line._ssh.wait()
+    with pytest.raises(Refused, match="with protocol 2, and this node"):
+        line.call("look")
+
+
 @pytest.mark.parametrize("words", ["Welcome to node2!", "[1]", "7", "null", "", '{"one": 1', "\\xff\\xfe"])
 @pytest.mark.parametrize("greeting", [GREETING, ""])
 def test_what_zfsext_does_not_say_is_no_answer(other: Other, words: str, greeting: str) -> None:
