@@ -6,7 +6,7 @@ from typing import Any
 
 from zfsext import attachment, holders, loopdev, marks, mounts, nodes, places, properties, records, reservation, zfs
 from zfsext.config import Config
-from zfsext.errors import NoSpace, NotHere, Refused
+from zfsext.errors import NotHere, Refused
 from zfsext.ownership import OWNER, REPLICA, Record
 from zfsext.places import Copy
 
@@ -127,21 +127,6 @@ def apply_reservation(local: Local) -> None:
     for name, value in wanted.items():
         if local.copy.dataset.number("refreservation") < wanted["refreservation"]:
             zfs.set_property(local.name, name, str(value))
-
-
-def require_room(local: Local) -> None:
-    """Raise NoSpace if this node could not set aside what the disk has a right to."""
-    wanted = rights(local)
-    if not wanted:
-        return
-    parent = local.copy.parent
-    facts = zfs.read([parent, local.name], ["available", "referenced"])
-    free = facts[parent].number("available") + facts[local.name].number("referenced")
-    if wanted["reservation"] > free:
-        raise NoSpace(
-            f"disk {local.volume} is thick and has a right to {wanted['reservation'] >> 20} MiB, and {parent} has "
-            f"{free >> 20} MiB: make room, 'zfs list -o space' shows what takes it"
-        )
 
 
 def drop_reservation(local: Local) -> None:

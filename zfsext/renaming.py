@@ -1,4 +1,4 @@
-"""Whether a VM's disks can be renamed to the live place, or out of it: asked before they change their node.
+"""Whether a VM's disks can be renamed to the live place, or out of it, and live there: asked before they change node.
 
 A disk that was given away, and that ZFS then does not rename, would stay where its state does not belong. ZFS refuses a
 name that is taken or too long, another encryption root, and more than the new parent's quota (module/zfs/dsl_dir.c:
@@ -38,6 +38,24 @@ def require(group: Sequence[Local], *, live: bool) -> None:
         _require_quota(found.parent(parent) if live else beside, mine, there, live=live)
     if not live:
         _require_short(moves)
+
+
+def require_room(group: Sequence[Local]) -> None:
+    """Raise NoSpace if this node could not set aside what the disks, all of a VM's, have a right to."""
+    wanted = {each.name: local.rights(each).get("reservation", 0) for each in group}
+    thick = [each for each in group if wanted[each.name]]
+    parents = sorted({each.copy.parent for each in thick})
+    names = [*parents, *(each.name for each in thick)]
+    there = zfs.read(names, ["available", "referenced"]) if thick else {}
+    for parent in parents:
+        names = [each.name for each in thick if each.copy.parent == parent]
+        free = there[parent].number("available") + sum(there[name].number("referenced") for name in names)
+        needed = sum(wanted[name] for name in names)
+        if needed > free:
+            raise NoSpace(
+                f"the VM's disks are thick and have a right to {needed >> 20} MiB, and {parent} has {free >> 20} MiB: "
+                "make room, 'zfs list -o space' shows what takes it"
+            )
 
 
 def _require_quota(place: zfs.Dataset, disks: Iterable[Local], there: dict[str, zfs.Dataset], *, live: bool) -> None:

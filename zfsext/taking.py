@@ -299,8 +299,7 @@ def prepare(facts: Mapping[str, Mapping[str, str]], source: str, final: Round, c
         zfs.change_all({here.name: _facts(facts, here) for here in group})
         group = groups.refresh(group, config)
         renaming.require(group, live=True)
-        for here in group:
-            local.require_room(here)
+        renaming.require_room(group)
         if any(here.record.state == REPLICA and here.record.round != final for here in group):
             zfs.hold({records.snapshot(here.name, final): removal.TAG for here in group})
             groups.change(group, round=final)  # all of it is here, should the source die before it gives the ticket

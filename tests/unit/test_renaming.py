@@ -104,3 +104,16 @@ def test_a_place_that_is_not_there(node: Node, live: bool) -> None:
     del node.datasets[to]
     with pytest.raises(SystemRefused, match=f"{to} does not exist on this node: 'zfs create "):
         renaming.require(disks, live=live)
+
+
+@pytest.mark.parametrize(("free", "error"), [(600, None), (400, NoSpace)])
+def test_room_for_what_all_disks_together_set_aside(node: Node, free: int, error: type[ZfsextError] | None) -> None:
+    thick = {"zfsext_reservation": "thick", "zfsext_size": "64", "recordsize": "16384", "referenced": "0"}
+    disks = group(node, True, **thick)
+    node.datasets[LIVE]["available"] = str(free * MIB)
+    if error is None:
+        renaming.require_room(disks)
+    else:
+        with pytest.raises(error, match="make room"):
+            renaming.require_room(disks)
+    renaming.require_room(group(node, True, zfsext_reservation="thin"))
