@@ -15,6 +15,9 @@ from zfsext.errors import NotHere, SystemRefused
 
 FLAGS = ["large_blocks", "compress"]
 HEADER = 312  # bytes of a dmu_replay_record_t (include/sys/zfs_ioctl.h), which each stream begins with
+#: What the zfs command says of a token whose snapshot is not there, or is another one of its name (lib/libzfs/
+#: libzfs_sendrecv.c: zfs_send_resume_impl).
+GONE = ("no longer exists", "does not exist", "no longer the same snapshot")
 PARTIAL = "%recv"  # the hidden child that keeps what an interrupted increment has brought (module/zfs/dmu_recv.c)
 
 
@@ -61,7 +64,7 @@ _SIZE = re.compile(r"^size\s+([0-9]+)$", re.MULTILINE)
 
 
 def _require(code: int, said: str) -> None:
-    if "no longer exists" in said or "does not exist" in said:
+    if any(words in said for words in GONE):
         raise NotHere(said.strip())
     if code:
         raise SystemRefused(f"zfs send -t: {said.strip() or f'exit code {code}'}")
