@@ -73,6 +73,15 @@ def _volumes(request: Request) -> list[str]:
     return sorted({_volume(each) for each in given})
 
 
+def _asked_for(call: Call) -> list[str]:
+    """Return the volumes of the VM that has the one in the request, but those that who asks has itself."""
+    given = call.request["but"]
+    if not isinstance(given, list):
+        raise BadInput("but must be a list of names")
+    but = {_volume(each) for each in given}
+    return [each for each in groups.of(_volume(call.request["volume"]), call.config) if each not in but]
+
+
 def _number(request: Request, name: str) -> int:
     given = request[name]
     if not isinstance(given, int) or isinstance(given, bool) or not 0 <= given < 1 << 63:
@@ -95,11 +104,11 @@ def _facts_of_all(request: Request) -> dict[str, dict[str, str]]:
     return {_volume(volume): _facts(of) for volume, of in given.items()}
 
 
-def _bases(request: Request) -> dict[str, ownership.Round]:
+def _bases(request: Request) -> dict[str, list[ownership.Round]]:
     given = request["bases"]
-    if not isinstance(given, dict):
-        raise BadInput("bases must be rounds by the nodes' names")
-    return {records.node(node): records.round_(base) for node, base in given.items()}
+    if not isinstance(given, dict) or not all(isinstance(each, list) for each in given.values()):
+        raise BadInput("bases must be lists of rounds by the nodes' names")
+    return {records.node(node): [records.round_(base) for base in each] for node, each in given.items()}
 
 
 def _ask(call: Call) -> dict[str, Any]:
@@ -185,7 +194,7 @@ def _revoke(call: Call) -> dict[str, Any]:
 
 def _pull(call: Call) -> dict[str, Any]:
     with peer.peers() as peers:
-        volumes = groups.claimed(_volume(call.request["volume"]), call.config)
+        volumes = _asked_for(call)
         handover.give(
             volumes, call.source, call.config, peers, lambda told: call.say({"progress": list(told)}), asked=True
         )
@@ -208,7 +217,7 @@ def _word(call: Call) -> dict[str, Any]:
 def _replicate(call: Call) -> dict[str, Any]:
     target, bandwidth = records.node(call.request["to"]), _number(call.request, "bandwidth")
     with peer.peers() as peers:
-        volumes = groups.claimed(_volume(call.request["volume"]), call.config)
+        volumes = _asked_for(call)
         if call.request.get("urgent") is True:  # Ganeti waits: a round that is under way gives way, and is resumed
             with transfers.ended(volumes):
                 pass

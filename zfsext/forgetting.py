@@ -14,7 +14,7 @@ from zfsext.errors import Refused, Speechless, ZfsextError
 from zfsext.lock import VolumeLock
 from zfsext.ownership import OWNER, TICKET, Currency, best
 from zfsext.peer import Peers
-from zfsext.transfers import ended
+from zfsext.transfers import REMOVAL, ended
 
 NOTES = "/var/lib/zfsext/removed"
 #: How long another node may take to destroy a disk, in seconds: Ganeti gives a remove half a minute, ten times.
@@ -27,7 +27,7 @@ def remove(volume: str, config: Config, peers: Peers, asker: str = "") -> None:
     Raises what zfsext.removal raises for the disk itself. A copy that cannot be reached is noted for a later sweep.
     A round that is under way ends.
     """
-    with ended([volume]):
+    with ended([volume], REMOVAL):
         _remove(volume, config, peers, asker)
 
 

@@ -9,7 +9,7 @@ from zfsext.config import Config
 from zfsext.errors import Refused
 from zfsext.local import Local
 from zfsext.lock import SECONDS, VolumeLock
-from zfsext.ownership import CLAIMS
+from zfsext.ownership import CLAIMS, SEALED
 
 #: How long another node's request waits for a lock here, in seconds.
 BRIEF = 5
@@ -39,14 +39,14 @@ def of(volume: str, config: Config) -> list[str]:
     return sorted(found)
 
 
-def claimed(volume: str, config: Config) -> list[str]:
-    """Return those of the VM's volumes that this node has a claim to, this one in any case.
-
-    A disk that was added to a VM that Ganeti believes elsewhere (gnt-instance modify --new-primary) is there already.
-    """
+def sealed(volume: str, config: Config) -> list[str]:
+    """Return those of the VM's volumes that this node has sealed for the node that this one is for, and this one."""
     found = local.find_all(of(volume, config), config)
-    mine = {each for each, here in found.items() if here is not None and here.record.state in CLAIMS}
-    return sorted({volume} | mine)
+    missing = [each for each, here in found.items() if here is None]
+    if missing:
+        found |= local.find_all(missing, config)  # the first look may have met a rename
+    peers = {each: here.record.peer for each, here in found.items() if here is not None and here.record.state == SEALED}
+    return sorted({volume, *(each for each, peer in peers.items() if peer == peers.get(volume))})
 
 
 @contextmanager

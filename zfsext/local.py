@@ -89,8 +89,8 @@ def require_all(volumes: Sequence[str], config: Config) -> list[Local]:
 def settle(local: Local, config: Config) -> Local:
     """Move the dataset to where its state says, if something was killed before it could; under the volume's lock."""
     parent, volume = local.copy.parent, local.volume
-    ahead = local.copy.dataset["origin"].partition("@")[0]
-    if local.record.state == REPLICA and ahead.startswith(places.aside_name(parent, volume, "")):
+    ahead = ahead_of(local)
+    if ahead is not None:
         take_over(local.name, ahead)
         local = require(volume, config)
     live = local.record.state == OWNER
@@ -106,6 +106,15 @@ def settle(local: Local, config: Config) -> Local:
     if directory.startswith("/"):
         mounts.remove_directory(directory)
     return require(volume, config)
+
+
+def ahead_of(local: Local) -> str | None:
+    """Return the copy that this one, a clone, was about to take the place of when something was killed; or None."""
+    origin = local.copy.dataset["origin"].partition("@")[0]
+    unfinished = local.record.state == REPLICA and origin.startswith(
+        places.aside_name(local.copy.parent, local.volume, "")
+    )
+    return origin if unfinished else None
 
 
 def _destroy_unfinished(clone: str, origin: str) -> None:
@@ -132,7 +141,7 @@ def apply_reservation(local: Local) -> None:
 def drop_reservation(local: Local) -> None:
     """Give back what a thick disk has set aside, on a node that it no longer lives on."""
     if local.copy.dataset.number("refreservation"):
-        for name in ("refquota", "refreservation", "reservation"):
+        for name in ("refquota", "reservation", "refreservation"):  # the last tells whether this was done
             zfs.set_property(local.name, name, "none")
 
 

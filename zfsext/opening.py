@@ -7,8 +7,23 @@ for a disk that was never sent to one.
 """
 
 import os
+from collections.abc import Sequence
 
-from zfsext import asking, attachment, cluster, groups, handover, local, marks, nodes, places, promotion, taking, usable
+from zfsext import (
+    asking,
+    attachment,
+    cluster,
+    groups,
+    handover,
+    local,
+    marks,
+    nodes,
+    places,
+    promotion,
+    taking,
+    usable,
+    whereabouts,
+)
 from zfsext.config import Config
 from zfsext.errors import NotHere, Refused, Speechless, ZfsextError
 from zfsext.local import Local
@@ -170,7 +185,7 @@ def reclaim(volume: str, config: Config, peers: Peers) -> None:
 def _taken_back(here: Local, config: Config, peers: Peers) -> bool:
     """Take a sealed disk back; return False if its addressee says that it is its own, or is dead."""
     try:
-        return handover.take_back(groups.claimed(here.volume, config), config, peers)
+        return handover.take_back(groups.sealed(here.volume, config), config, peers)
     except Speechless as error:
         if not asking.given_up([here.record.peer]):
             raise Refused(
@@ -187,11 +202,13 @@ def _seek(volume: str, here: Local | None, config: Config, peers: Peers) -> None
         raise NotHere(f"disk {volume} is not on this node, and Ganeti has no such disk")
     if not others:
         raise _unknown(volume, here)
-    answers = asking.ask([volume], others, peers)
+    volumes = groups.of(volume, config)
+    answers = asking.ask(volumes, others, peers)
     told = answers.of(volume)
     holder = best(here.record if here else None, told)
     if holder is not None and (record := told[holder]) is not None:
-        _fetch(volume, holder, record, peers)
+        mine = [each for each in volumes if each != volume and whereabouts.is_here(each, config, answers)]
+        _fetch(volume, holder, record, mine, peers)
         return
     silent = {node: why for node, why in answers.silent.items() if not asking.given_up([node])}
     if silent:
@@ -215,12 +232,13 @@ def _unknown(volume: str, here: Local | None) -> ZfsextError:
     )
 
 
-def _fetch(volume: str, holder: str, record: Record, peers: Peers) -> None:
+def _fetch(volume: str, holder: str, record: Record, mine: Sequence[str], peers: Peers) -> None:
+    """Have the VM's disks given to this node, but those that it has: what was added while Ganeti had the VM here."""
     _say(f"fetching disk {volume} from {holder}")
     line = peers.line(holder)
     if record.state == SEALED and record.peer != local.me():
         line.call("reclaim", seconds=GIVING, volume=volume)
-    line.follow("pull", lambda _: None, GIVING, volume=volume)
+    line.follow("pull", lambda _: None, GIVING, volume=volume, but=mine)
 
 
 def _promote(here: Local, config: Config, peers: Peers) -> None:

@@ -75,6 +75,7 @@ def promote_locked(group: list[Local], config: Config, peers: Peers) -> list[str
     for each in group:
         require_nobody_better(each, answers, word.offline)
     require_majority(others, answers)
+    _require_one_round(group)
     said = [_back_to_round(each) for each in group if each.record.state == REPLICA]
     group = groups.refresh(group, config)
     over = frozenset(answers.silent)
@@ -153,6 +154,16 @@ def require_majority(others: Sequence[str], answers: Answers) -> None:
         )
 
 
+def _require_one_round(group: Sequence[Local]) -> None:
+    """Raise Refused for copies that are of different moments: no VM was ever as they are together."""
+    found = {each.volume: each.record.round for each in group if each.record.state == REPLICA}
+    if len(set(found.values())) > 1:
+        words = ", ".join(f"{volume} of {which or 'none'}" for volume, which in found.items())
+        raise Refused(
+            f"the copies of the VM's disks on this node are of different rounds ({words}), so none is promoted"
+        )
+
+
 def _number(group: Sequence[Local], answers: Answers, serial: int) -> Generation:
     seen: list[Record] = [each.record for each in group]
     for each in group:
@@ -184,6 +195,8 @@ def _clone_over(here: Local, snapshot: str) -> None:
     Killed half way, local.settle puts the copy back, or finishes it.
     """
     aside = places.aside_name(here.copy.parent, here.volume, f"{here.record.generation}{places.AHEAD}")
+    if zfs.read([aside], ["type"]):  # an earlier promotion came as far as here
+        aside = f"{aside.removesuffix(places.AHEAD)}-{int(time.time())}{places.AHEAD}"
     zfs.rename(here.name, aside)
     short = snapshot.partition("@")[2]
     native = properties.native(here.copy.dataset.number("recordsize"))

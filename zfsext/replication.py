@@ -121,7 +121,7 @@ def _complete(there: Sequence[There], group: Sequence[Local], last: Round | None
     )
 
 
-def _tell(line: Line, group: Sequence[Local], which: Round, bases: dict[str, str]) -> None:
+def _tell(line: Line, group: Sequence[Local], which: Round, bases: dict[str, list[str]]) -> None:
     facts = {each.volume: transfer.facts(each) for each in group}
     generation = str(group[0].record.generation)
     taken = int(time.time())

@@ -64,21 +64,19 @@ def _next(group: Sequence[Local], there: Sequence[There]) -> Round:
     return Round(generation, max(counts, default=0) + 1)
 
 
-def bases(group: Sequence[Local], but: str) -> dict[str, str]:
-    """Return the rounds that the next increments to other nodes than this one begin with, by the nodes.
+def bases(group: Sequence[Local], but: str) -> dict[str, list[str]]:
+    """Return the rounds that are held for other nodes than this one, by the nodes: their increments begin with one.
 
-    Of those that are held for a node that is the oldest: the later ones are of rounds that failed, or the older would
-    have been given up. Only the last that is known to be complete goes before: who took that may have been killed then.
+    Which one a node has is for certain only once it is asked: a round may have failed, or its end was not heard.
     """
-    found: dict[str, str] = {}
+    found: dict[str, list[str]] = {}
     for snapshot in zfs.snapshots(group[0].name):
         which = records.of_snapshot(snapshot.short)
         if which is None or not snapshot.holds:
             continue
         for held in zfs.holds(snapshot.name):
-            node = held.removeprefix(tag(""))
-            if held.startswith(tag("")) and node != but and (node not in found or which == group[0].record.round):
-                found[node] = str(which)
+            if held.startswith(tag("")) and held != tag(but):
+                found.setdefault(held.removeprefix(tag("")), []).append(str(which))
     return found
 
 
@@ -99,9 +97,8 @@ def keep(group: Sequence[Local], which: Round, node: str) -> None:
     marked = {f"{each.name}#{records.PREFIX}{which}": records.snapshot(each.name, which) for each in group}
     zfs.bookmark(marked)
     for each in group:
-        taking.prune(
-            each, which, lambda held, _: held in (tag(node), removal.TAG)
-        )  # which it has from its time as a copy
+        # The hold without a node is from the time when the disk was a copy.
+        taking.prune(each, which, lambda held, _: held in (tag(node), removal.TAG))
         old = [mark for mark in zfs.bookmarks(each.name) if mark.name not in marked]
         ours = [mark for mark in old if records.of_snapshot(mark.name.partition("#")[2]) is not None]
         needed = {snapshot.guid for snapshot in zfs.snapshots(each.name)}

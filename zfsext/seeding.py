@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
-from zfsext import asking, local, nodes, promotion
+from zfsext import asking, local, nodes, promotion, whereabouts
 from zfsext.config import Config
 from zfsext.errors import Refused
 from zfsext.ownership import OWNER, REPLICA, SEALED, TICKET, Record, best
@@ -46,7 +46,8 @@ def seed(volumes: Sequence[str], instance: str, primary: str, config: Config) ->
             # The move before this one got as far as the ticket, but Ganeti has the VM there still, and closes it there.
             others.line(primary).call("reclaim", seconds=STILL, volume=volumes[0])
         answers = asking.ask(volumes, nodes.peers(), others)
-        volumes = [each for each in volumes if not _is_here(each, config, answers)]
+        mine_already = [each for each in volumes if whereabouts.is_here(each, config, answers)]
+        volumes = [each for each in volumes if each not in mine_already]
         if not volumes:
             return ""
         holders = {best(None, answers.of(volume)) for volume in volumes}
@@ -59,7 +60,7 @@ def seed(volumes: Sequence[str], instance: str, primary: str, config: Config) ->
         line = others.line(holder)
         if any(_is(answers.of(volume)[holder], SEALED) for volume in volumes):
             line.call("reclaim", seconds=STILL, volume=volumes[0])
-        shrinking(lambda: one(line, volumes[0], local.me(), said, urgent=True))
+        shrinking(lambda: one(line, volumes[0], local.me(), said, urgent=True, but=mine_already))
         line.call("word", volumes=sorted(volumes))
     return ""
 
@@ -72,8 +73,9 @@ def one(
     bandwidth: int = 0,
     *,
     urgent: bool = False,
+    but: Sequence[str] = (),
 ) -> int:
-    """Have the owner replicate the VM's disks to the target, and return the bytes that it sent.
+    """Have the owner replicate the VM's disks to the target, but those that it has; return the bytes that were sent.
 
     urgent ends a round that is under way; what that has brought is not sent twice.
     """
@@ -85,6 +87,7 @@ def one(
         to=target,
         bandwidth=bandwidth,
         urgent=urgent,
+        but=list(but),
     )
     return int(answer["sent"])
 
@@ -97,14 +100,6 @@ def shrinking(replicate: Callable[[], int]) -> list[int]:
         if sent[-1] <= SMALL or (len(sent) > 1 and sent[-1] >= sent[-2]):
             break
     return sent
-
-
-def _is_here(volume: str, config: Config, answers: asking.Answers) -> bool:
-    """Tell whether this node has the disk, and nobody a better claim: what was its own may be old by now."""
-    here = local.find(volume, config)
-    if here is None or here.record.state not in (OWNER, TICKET):
-        return False
-    return best(None, {**answers.of(volume), local.me(): here.record}) == local.me()
 
 
 def _is(record: Record | None, state: str) -> bool:

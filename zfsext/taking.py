@@ -40,6 +40,9 @@ def look(volume: str, config: Config) -> dict[str, object]:
     here = local.find(volume, config)
     if here is None:
         return {"record": None, "id": None, "snapshots": {}, "written": {}, "token": ""}
+    if local.ahead_of(here) is not None:
+        with locked([volume], "look", BRIEF):
+            here = local.settle(local.require(volume, config), config)
     partial = here.copy.dataset["receive_resume_token"]
     snapshots = zfs.snapshots(here.name)
     return {
@@ -202,7 +205,7 @@ def complete(
     which: Round,
     generation: Generation,
     taken: int,
-    bases: Mapping[str, Round],
+    bases: Mapping[str, Sequence[Round]],
     config: Config,
 ) -> None:
     """Note that the round is here for all disks of the VM (facts has them), and destroy what it makes superfluous.
@@ -244,17 +247,23 @@ def _facts(facts: Mapping[str, Mapping[str, str]], here: Local) -> dict[str, str
     return {name: facts[here.volume].get(name) for name in properties.FACTS}
 
 
-def _keep(here: Local, bases: Mapping[str, Round]) -> None:
+def _keep(here: Local, bases: Mapping[str, Sequence[Round]]) -> None:
     there = {each.short for each in zfs.snapshots(here.name)}
-    kept = {records.snapshot(here.name, base): f"{removal.TAG}:{node}" for node, base in bases.items()}
-    for name, tag in kept.items():
-        if name.partition("@")[2] in there:
-            zfs.hold({name: tag})
+    for node, each in bases.items():
+        names = [records.snapshot(here.name, base) for base in each]
+        zfs.hold({name: f"{removal.TAG}:{node}" for name in names if name.partition("@")[2] in there})
 
 
-def _is_past(tag: str, base: Round, bases: Mapping[str, Round]) -> bool:
+def _release(here: Local, last: Round, tag: str) -> None:
+    """Give back the holds of this tag on what is older than the last round. The next round's end destroys it."""
+    ours = [(each, records.of_snapshot(each.short)) for each in zfs.snapshots(here.name) if each.holds]
+    past = [each.name for each, which in ours if which not in (None, last) and tag in zfs.holds(each.name)]
+    zfs.release_holds({name: [tag] for name in past})
+
+
+def _is_past(tag: str, base: Round, bases: Mapping[str, Sequence[Round]]) -> bool:
     """Tell whether a hold is for another node's next increment that begins with something else by now."""
-    return removal.tagged_by_us(tag) and bases.get(tag.partition(":")[2]) != base
+    return removal.tagged_by_us(tag) and base not in bases.get(tag.partition(":")[2], ())
 
 
 def prune(here: Local, last: Round, past: Callable[[str, Round], bool]) -> None:
@@ -312,7 +321,7 @@ def ticket(
     number: Generation,
     final: Round,
     knows: frozenset[str],
-    bases: Mapping[str, Round],
+    bases: Mapping[str, Sequence[Round]],
     config: Config,
 ) -> None:
     """Take the ticket for a VM's disks: from here on they are this node's. One transaction, the point of no return."""
@@ -326,7 +335,8 @@ def ticket(
                 )
             require_unwritten(here, final)
         for here in group:
-            _keep(here, {**bases, source: final})  # as its last round it is held since it was prepared
+            _keep(here, {**bases, source: [final]})  # as its last round it is held since it was prepared
+            _release(here, final, f"{removal.TAG}:{source}")  # what it needed before
             marks.set_fresh(here.volume, str(number))
         groups.change(
             group,

@@ -14,8 +14,8 @@ from zfsext.errors import Busy
 from zfsext.lock import VolumeLock, held
 
 SUFFIX = ".transfer"
-#: What a change of the disk's owner signs with: it is waited for, and never ended.
-HANDOVER = "hand-over"
+#: What a change of the disk's owner, and the disk's end, sign with: they are waited for, and never ended.
+HANDOVER, REMOVAL = "hand-over", "remove"
 #: How long a transfer may take to end once it was told to, in seconds: it may be in the middle of a transaction group.
 SECONDS = 20
 POLL = 0.1
@@ -34,7 +34,7 @@ def taken_over(volume: str, what: str) -> Iterator[None]:
         holder, pid = lock.holder(), lock.holder_pid()
         if time.monotonic() >= deadline:
             raise Busy(f"{holder or 'another transfer'} of {volume} does not end: try again")
-        if pid is not None and pid != os.getpid() and not holder.startswith(HANDOVER):
+        if pid is not None and pid != os.getpid() and not holder.startswith((HANDOVER, REMOVAL)):
             children |= _children(pid)
             try:
                 os.kill(pid, signal.SIGTERM)
@@ -78,9 +78,9 @@ def under_way(volume: str) -> str:
 
 
 @contextmanager
-def ended(volumes: Sequence[str]) -> Iterator[None]:
+def ended(volumes: Sequence[str], what: str = HANDOVER) -> Iterator[None]:
     """End the transfers of these disks, and let none begin: what becomes of the disks now goes before."""
     with ExitStack() as stack:
         for volume in sorted(volumes):
-            stack.enter_context(taken_over(volume, HANDOVER))
+            stack.enter_context(taken_over(volume, what))
         yield

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from zfsext import asking, local, nodes
 from zfsext.config import Config
 from zfsext.errors import Refused
-from zfsext.ownership import OWNER, Record, best
+from zfsext.ownership import OWNER, TICKET, Record, best
 from zfsext.peer import Peers
 
 
@@ -14,6 +14,14 @@ class Holder(NamedTuple):
 
     node: str
     state: str
+
+
+def is_here(volume: str, config: Config, answers: asking.Answers) -> bool:
+    """Tell whether this node has the disk, and nobody a better claim: what was its own may be old by now."""
+    here = local.find(volume, config)
+    if here is None or here.record.state not in (OWNER, TICKET):
+        return False
+    return best(None, {**answers.of(volume), local.me(): here.record}) == local.me()
 
 
 def holder(volume: str, config: Config, peers: Peers) -> Holder:

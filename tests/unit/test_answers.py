@@ -53,7 +53,7 @@ CONFIG = Config(["zfs/vm", "tank/vm"], "16K", "", "thin")
 SOURCE = "node1.example.com"
 SECOND = WEB.replace("disk0", "disk1")
 FACTS = {"zfsext:id": "11", "zfsext:size": "64"}
-BASES = {"node3": "0.2-6"}
+BASES = {"node3": ["0.2-6"]}
 #: A good request of each kind.
 GOOD: dict[str, dict[str, Any]] = {
     "ask": {"volumes": [SECOND, WEB]},
@@ -75,10 +75,10 @@ GOOD: dict[str, dict[str, Any]] = {
     "prepare": {"facts": {WEB: FACTS, SECOND: {}}, "final": "0.2-7"},
     "ticket": {"volumes": [WEB], "number": "0.3", "final": "0.2-7", "knows": ["node3"], "bases": BASES},
     "revoke": {"volumes": [WEB], "number": "0.3", "before": "0.2"},
-    "pull": {"volume": WEB},
+    "pull": {"volume": WEB, "but": []},
     "reclaim": {"volume": WEB},
     "word": {"volumes": [WEB, SECOND]},
-    "replicate": {"volume": WEB, "to": "node3", "bandwidth": 4096, "urgent": True},
+    "replicate": {"volume": WEB, "to": "node3", "bandwidth": 4096, "urgent": True, "but": []},
     "floor": {"volumes": [WEB], "floor": "7.0"},
     "forget": {"volume": WEB, "id": "11", "owner": "0.2"},
     "withdraw": {"volume": WEB, "on": "node3"},
@@ -172,6 +172,7 @@ GIVEN = pairs(lambda name: name in properties.FACTS, fact)
 RULES: dict[str, Rule] = {
     "volume": VOLUME,
     "volumes": each(VOLUME, empty=False),
+    "but": each(VOLUME),
     "parent": lambda value: value in CONFIG.live,
     "snapshot": lambda value: text(r"[^/@#%]+")(value) and str(value).isprintable(),
     "full": lambda value: isinstance(value, bool),
@@ -188,7 +189,7 @@ RULES: dict[str, Rule] = {
     "taken": number,
     "token": lambda value: isinstance(value, str) and value != "",
     "bandwidth": number,
-    "bases": pairs(NODE, ROUND),
+    "bases": pairs(NODE, each(ROUND)),
     "knows": each(NODE),
     "to": NODE,
     "on": NODE,
@@ -330,7 +331,7 @@ class Doer:
 
 
 G2, G3, G7 = Generation(0, 2), Generation(0, 3), Generation(7, 0)
-ROUND7, SIX = Round(G2, 7), {"node3": Round(G2, 6)}
+ROUND7, SIX = Round(G2, 7), {"node3": [Round(G2, 6)]}
 GROUP = [WEB, SECOND]
 
 
@@ -344,7 +345,6 @@ def works(node: Node, monkeypatch: pytest.MonkeyPatch) -> Node:
     monkeypatch.setattr(config, "load", lambda: CONFIG)
     monkeypatch.setattr(pool, "require", lambda _: None)
     monkeypatch.setattr(groups, "of", lambda volume, _: GROUP if volume == WEB else [volume])
-    monkeypatch.setattr(groups, "claimed", groups.of)
     return node
 
 
@@ -465,7 +465,7 @@ def test_who_pulls_is_who_asked_and_only_what_is_idle_is_given(monkeypatch: pyte
         told((WEB, 1, 2))
 
     monkeypatch.setattr(handover, "give", give)
-    assert answer._answered(json.dumps({"op": "pull", "volume": WEB}).encode(), said.append) == {}
+    assert answer._answered(json.dumps({"op": "pull", **GOOD["pull"]}).encode(), said.append) == {}
     assert given == [(GROUP, SOURCE, True)]
     assert said == [{"progress": [WEB, 1, 2]}]
 

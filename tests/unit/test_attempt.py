@@ -116,7 +116,7 @@ def test_another_owner_is_asked_to_send(monkeypatch: pytest.MonkeyPatch) -> None
     has(monkeypatch, Record(REPLICA), node2=Record(OWNER))
     line, told = Line(12), list[Progress]()
     assert attempt.from_owner([WEB], NODE1, CONFIG, on(monkeypatch, line), told.append, 4096) == 12
-    assert line.asked == [("replicate", {"volume": WEB, "to": NODE1, "bandwidth": 4096, "urgent": False})]
+    assert line.asked == [("replicate", {"volume": WEB, "to": NODE1, "bandwidth": 4096, "urgent": False, "but": []})]
     assert told == [Progress(WEB, 1, 2)]
 
 

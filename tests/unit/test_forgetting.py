@@ -53,7 +53,7 @@ def test_no_transfer_of_a_disk_goes_on_while_it_is_removed(
     done = []
 
     def destroy(*_: object) -> None:
-        with pytest.raises(Busy, match=transfers.HANDOVER), transfers.alone(WEB, "replication to node2"):
+        with pytest.raises(Busy, match=transfers.REMOVAL), transfers.alone(WEB, "replication to node2"):
             raise AssertionError("a disk that is about to go was sent")
         done.append("destroyed")
 

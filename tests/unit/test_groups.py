@@ -1,10 +1,10 @@
-"""Which of a VM's disks a node has a claim to, and so gives, or takes back, together."""
+"""Which of a VM's disks a node has sealed together, and so takes back together."""
 
 import pytest
 
 from zfsext import groups, local
 from zfsext.config import Config
-from zfsext.ownership import OWNER, REPLICA, SEALED, TICKET, Record
+from zfsext.ownership import OWNER, SEALED, TICKET, Record
 
 CONFIG = Config(["zfs/vm"], "16K", "", "thin")
 
@@ -12,24 +12,36 @@ CONFIG = Config(["zfs/vm"], "16K", "", "thin")
 class Here:
     """This node's copy."""
 
-    def __init__(self, state: str) -> None:
-        self.record = Record(state)
+    def __init__(self, state: str, peer: str = "") -> None:
+        self.record = Record(state, peer=peer)
+
+
+TWO, THREE = Here(SEALED, "node2"), Here(SEALED, "node3")
 
 
 @pytest.mark.parametrize(
-    ("states", "claimed"),
+    ("first", "second", "sealed"),
     [
-        ({"web0": OWNER, "web1": OWNER}, ["web0", "web1"]),
-        ({"web0": SEALED, "web1": TICKET}, ["web0", "web1"]),
-        ({"web0": OWNER, "web1": REPLICA}, ["web0"]),
-        ({"web0": OWNER}, ["web0"]),
-        ({"web1": OWNER}, ["web0", "web1"]),  # what was asked for is looked at in any case
+        (TWO, TWO, ["web0", "web1"]),
+        (TWO, THREE, ["web0"]),
+        (TWO, Here(OWNER), ["web0"]),
+        (TWO, Here(TICKET, "node2"), ["web0"]),
+        (TWO, None, ["web0"]),
+        (Here(OWNER), TWO, ["web0"]),
+        (None, TWO, ["web0"]),
     ],
 )
-def test_a_disk_that_is_elsewhere_stays_there(
-    states: dict[str, str], claimed: list[str], monkeypatch: pytest.MonkeyPatch
+def test_what_was_sealed_for_the_same_node(
+    first: Here | None, second: Here | None, sealed: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    here = {"web0": first, "web1": second}
     monkeypatch.setattr(groups, "of", lambda *_: ["web0", "web1"])
-    here = {volume: Here(states[volume]) if volume in states else None for volume in ("web0", "web1")}
     monkeypatch.setattr(local, "find_all", lambda volumes, _: {volume: here[volume] for volume in volumes})
-    assert groups.claimed("web0", CONFIG) == claimed
+    assert groups.sealed("web0", CONFIG) == sealed
+
+
+def test_what_was_renamed_just_then_is_looked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = [{"web0": TWO, "web1": None}, {"web1": TWO}]
+    monkeypatch.setattr(groups, "of", lambda *_: ["web0", "web1"])
+    monkeypatch.setattr(local, "find_all", lambda *_: looks.pop(0))
+    assert groups.sealed("web0", CONFIG) == ["web0", "web1"]

@@ -72,6 +72,7 @@ class World:
         self.settled: set[tuple[str, str]] = set()
         self.error: Exception | None = None
         self.meanwhile: Record | None = None
+        self.stays: list[str] = []
 
     def say(self, *words: str) -> None:
         self.done.append(" ".join(word.removesuffix(".example.com") for word in words))
@@ -155,13 +156,15 @@ class World:
     def ask(self, names: Sequence[str], op: str, volumes: Sequence[str]) -> Iterator[tuple[str, object]]:
         self.unlocked()
         self.say(op, *names)
-        assert (op, list(volumes)) == ("ask", [WEB])
+        assert op == "ask"
+        assert list(volumes) in ([WEB], self.volumes)
         for name in names:
             if name in self.silent:
                 yield name, Speechless(f"{name} does not answer")
                 continue
             record = self.theirs[name]
-            yield name, {"records": {WEB: records.told(record) if record else None}}
+            told = {WEB: records.told(record) if record else None}
+            yield name, {"records": {volume: told.get(volume) for volume in volumes}}
         if self.meanwhile is not None:
             self.mine[WEB], self.meanwhile = self.meanwhile, None
 
@@ -182,8 +185,9 @@ class Other:
         self.world.say(op, self.name)
         return {}
 
-    def follow(self, op: str, said: object, seconds: float, volume: str) -> dict[str, Any]:
+    def follow(self, op: str, said: object, seconds: float, volume: str, but: list[str]) -> dict[str, Any]:
         assert callable(said)
+        assert but == self.world.stays
         self.call(op, seconds, volume)
         if self.world.error is not None:
             raise self.world.error
@@ -589,6 +593,14 @@ def test_open_fetches_the_disk_from_the_best_claim(
 def test_open_fetches_the_disk_though_a_third_node_is_silent(world: World) -> None:
     world.silent = {NODE3}
     assert open_(world, COPY, node2=DISK) == ["ask node2 node3", *FETCHED]
+
+
+def test_open_leaves_what_was_added_here_while_the_other_disks_were_elsewhere(world: World) -> None:
+    world.volumes, world.stays = [WEB, SECOND], [SECOND]
+    world.mine[WEB], world.mine[SECOND] = COPY, ALONE
+    has(world, None, node2=DISK)
+    opening.open_(WEB, CONFIG, world)  # type: ignore[arg-type]
+    assert world.done[:2] == ["ask node2 node3", "pull node2"]
 
 
 def test_open_says_whom_it_fetches_the_disk_from(world: World, capfd: pytest.CaptureFixture[str]) -> None:

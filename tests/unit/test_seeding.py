@@ -109,7 +109,7 @@ def seed(world: World) -> list[str]:
     return world.done
 
 
-ROUND = f"replicate node2 {SECOND} {NODE1} 0 True"
+ROUND = f"replicate node2 {SECOND} {NODE1} 0 True []"
 WORD = f"word node2 {[WEB, SECOND]}"
 
 
@@ -148,7 +148,7 @@ def test_what_was_its_own_once_is_brought_as_if_it_were_not_there(world: World) 
 def test_a_disk_that_was_added_here_is_not_brought(world: World) -> None:
     world.have(node2=DISK)
     world.told[NODE2][SECOND], world.mine[SECOND] = None, DISK
-    assert seed(world) == ["ask", ROUND.replace(SECOND, WEB), f"word node2 {[WEB]}"]
+    assert seed(world) == ["ask", ROUND.replace(SECOND, WEB).replace("[]", str([SECOND])), f"word node2 {[WEB]}"]
 
 
 def test_a_node_that_has_but_one_of_the_disks_does_not_have_the_vm(world: World) -> None:

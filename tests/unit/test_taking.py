@@ -63,11 +63,14 @@ def test_what_the_next_increments_begin_with_is_held_also_for_the_node_that_gave
     held: list[tuple[str, str]] = []
     monkeypatch.setattr(zfs, "change_all", lambda _: None)
     monkeypatch.setattr(zfs, "hold", lambda tags: held.extend(tags.items()))
+    released: list[object] = []
+    monkeypatch.setattr(zfs, "release_holds", released.append)
     record = {"zfsext_generation": "0.2", "zfsext_peer": "node2", "zfsext_round": "0.2-7"}
     node.disk(WEB, "zfs/vm-standby", "replica", **record, **{"written@zfsext-0.2-7": "0"})
     for number in (5, 7):
-        node.snapshots[f"{NAME}@zfsext-0.2-{number}"] = ([], [])
+        node.snapshots[f"{NAME}@zfsext-0.2-{number}"] = (["zfsext:node2"], [])
     now = Generation(0, 2)
-    bases = {"node3": Round(now, 5), "node4": Round(now, 6)}
+    bases = {"node3": [Round(now, 5), Round(now, 4)], "node4": [Round(now, 6)]}
     taking.ticket([WEB], "node2", now.after(), Round(now, 7), frozenset(), bases, CONFIG)
     assert held == [(f"{NAME}@zfsext-0.2-5", "zfsext:node3"), (f"{NAME}@zfsext-0.2-7", "zfsext:node2")]
+    assert released == [{f"{NAME}@zfsext-0.2-5": ["zfsext:node2"]}]
