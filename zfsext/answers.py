@@ -75,11 +75,13 @@ def _volumes(request: Request) -> list[str]:
 
 def _asked_for(call: Call) -> list[str]:
     """Return the volumes of the VM that has the one in the request, but those that who asks has itself."""
-    given = call.request["but"]
+    volume, given = _volume(call.request["volume"]), call.request["but"]
     if not isinstance(given, list):
         raise BadInput("but must be a list of names")
     but = {_volume(each) for each in given}
-    return [each for each in groups.of(_volume(call.request["volume"]), call.config) if each not in but]
+    if volume in but:
+        raise BadInput("but must not have the volume that is asked for")
+    return [each for each in groups.of(volume, call.config) if each not in but]
 
 
 def _number(request: Request, name: str) -> int:

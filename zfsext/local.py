@@ -120,7 +120,11 @@ def ahead_of(local: Local) -> str | None:
 def _destroy_unfinished(clone: str, origin: str) -> None:
     """Destroy a clone that was to take its origin's place, and that a power cut has left without its properties."""
     there = zfs.read([clone], ["origin", properties.STATE])
-    if clone in there and there[clone]["origin"].startswith(f"{origin}@"):
+    if (
+        clone in there
+        and there[clone]["origin"].startswith(f"{origin}@")
+        and there[clone].local(properties.STATE) is None
+    ):
         zfs.destroy(clone)
 
 

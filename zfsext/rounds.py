@@ -19,7 +19,7 @@ def take(group: Sequence[Local], there: Sequence[There], node: str) -> Round:
 
     there is what the node has of each disk: what earlier rounds to it have left, and it never got, is destroyed first.
     """
-    for each, has in zip(group, there, strict=False):
+    for each, has in zip(group, there, strict=True):
         _clear(each, has, node)
     which = _next(group, there)
     names = {each.volume: records.snapshot(each.name, which) for each in group}

@@ -172,7 +172,7 @@ GIVEN = pairs(lambda name: name in properties.FACTS, fact)
 RULES: dict[str, Rule] = {
     "volume": VOLUME,
     "volumes": each(VOLUME, empty=False),
-    "but": each(VOLUME),
+    "but": lambda value: each(VOLUME)(value) and WEB not in value,  # type: ignore[operator]
     "parent": lambda value: value in CONFIG.live,
     "snapshot": lambda value: text(r"[^/@#%]+")(value) and str(value).isprintable(),
     "full": lambda value: isinstance(value, bool),

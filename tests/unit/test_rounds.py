@@ -114,7 +114,7 @@ def has(*shorts: str) -> There:
 
 
 def test_a_round_is_one_snapshot_of_all_disks_and_held_for_its_node(pool: Pool) -> None:
-    assert rounds.take(pool.group, [], "node2") == Round(NOW, 1)
+    assert rounds.take(pool.group, [has(), has()], "node2") == Round(NOW, 1)
     assert pool.done == [f"take {NAMES[0]}@zfsext-0.2-1 {NAMES[1]}@zfsext-0.2-1"]
     assert pool.held == {f"{name}@zfsext-0.2-1": [TWO] for name in NAMES}
 
@@ -123,7 +123,7 @@ def test_a_round_has_a_number_that_is_nowhere_yet(pool: Pool) -> None:
     pool.have("zfsext-0.2-3", only="disk1")
     assert rounds.take(pool.group, [has("zfsext-0.1-90", "daily"), has()], "node2").number == 4
     assert rounds.take(pool.group, [has(), has("zfsext-0.2-8", "zfsext-0.2-7")], "node2").number == 9
-    assert rounds.take(pool.group, [], "node2").number == 10
+    assert rounds.take(pool.group, [has(), has()], "node2").number == 10
 
 
 def node2_has(pool: Pool, *shorts: str, token: str = "") -> list[There]:
@@ -179,7 +179,7 @@ def test_what_an_interrupted_stream_is_of_stays_so_that_it_can_be_resumed(
 
 def test_a_node_that_was_not_looked_at_loses_nothing(pool: Pool) -> None:
     pool.have("zfsext-0.2-1", TWO)
-    rounds.take(pool.group, [], "node2")
+    rounds.take(pool.group, [has(), has()], "node2")
     assert pool.left() == {"zfsext-0.2-1", "zfsext-0.2-2"}
 
 
@@ -187,7 +187,7 @@ def test_a_round_is_of_the_newest_generation_of_the_disks(pool: Pool) -> None:
     added: Local = pool.group[1]
     added.record = Record("owner", Generation(0, 1))
     pool.have("zfsext-0.1-5")
-    assert rounds.take(pool.group, [], "node2") == Round(NOW, 1)
+    assert rounds.take(pool.group, [has(), has()], "node2") == Round(NOW, 1)
 
 
 def test_each_other_nodes_next_increment_begins_with_one_that_is_held_for_it(pool: Pool) -> None:
