@@ -19,6 +19,7 @@ from zfsext import (
     promotion,
     properties,
     records,
+    renaming,
     returning,
     taking,
     transfers,
@@ -212,6 +213,7 @@ def _reclaim(call: Call) -> dict[str, Any]:
 def _word(call: Call) -> dict[str, Any]:
     volumes = _volumes(call.request)
     with groups.locked(volumes, "word", groups.BRIEF):
+        renaming.require(groups.require(volumes, call.config), live=False)  # while the VM runs, not when it is down
         marks.set_word(marks.Word(call.source, volumes))
     return {}
 

@@ -5,19 +5,42 @@ ends with that of gnt-instance.
 """
 
 import errno
+import importlib
 import sys
 from typing import Any, NoReturn
 
 import click
 
 import zfsext
-from zfsext import cli_copies, cli_disks, cli_health
 from zfsext.cli_common import Failure, examples
 from zfsext.errors import ZfsextError
+
+#: The module of each command. Only that of the command which is run is imported: it may be run each minute.
+MODULES = {
+    "list": "cli_disks",
+    "show": "cli_disks",
+    "health": "cli_health",
+    "replicate": "cli_replicate",
+    "move": "cli_replicate",
+    "forget": "cli_copies",
+    "resolve": "cli_copies",
+    "sweep": "cli_copies",
+}
 
 
 class Commands(click.Group):
     """Commands that end with a Failure where zfsext or the system raises an error. A broken pipe is click's."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's)
+        """Return the names of all commands."""
+        return sorted(MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 (click's)
+        """Return the command of this name."""
+        if cmd_name not in MODULES:
+            return None
+        commands: tuple[click.Command, ...] = importlib.import_module(f"zfsext.{MODULES[cmd_name]}").COMMANDS
+        return next(each for each in commands if each.name == cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -55,7 +78,3 @@ def commands() -> None:
     list, show and health look, and change nothing. No command touches the disk that a VM runs on; forget and resolve
     --drop destroy copies of it. All need root. See zfsext(8).
     """
-
-
-for command in (cli_disks.list_, cli_disks.show, cli_health.health_, *cli_copies.COMMANDS):
-    commands.add_command(command)

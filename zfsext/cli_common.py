@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from zfsext import cluster, config, inventory, nodes
+from zfsext import cluster, config, datasets, nodes
 from zfsext.cluster import Cluster
-from zfsext.errors import BadInput, NotHere, PoolUnavailable, Refused
-from zfsext.inventory import Inventory
+from zfsext.config import Config
+from zfsext.errors import BadInput, NotHere, Refused
 
 
 class Failure(click.ClickException):
@@ -53,22 +53,6 @@ def require_root() -> None:
         raise Refused("this needs root, as ZFS and Ganeti's files do: 'sudo zfsext …'")
 
 
-def look() -> tuple[Inventory, Cluster | None]:
-    """Return what is here and what Ganeti knows; Ganeti first, since it makes a disk before it writes it down."""
-    require_root()
-    known = cluster.load()
-    return inventory.take(config.load()), known
-
-
-def require_whole(found: Inventory) -> None:
-    """Raise PoolUnavailable if something may be on a pool that does not work."""
-    for pool in found.pools:
-        if not pool.works:
-            raise PoolUnavailable(
-                f"pool {pool.name} is {pool.state or 'not imported'}, so what is on it is not shown: 'zfsext health'"
-            )
-
-
 def require_cluster() -> Cluster:
     """Return what Ganeti knows. Raises Refused for a node that is in no cluster, and for anybody but root."""
     require_root()
@@ -99,6 +83,16 @@ def node_named(given: str) -> str:
     if right:
         raise NotHere(f"{given} can be {', '.join(right)}: type more of the name")
     raise NotHere(f"this cluster has no node {given}{_similar(given, names)}: 'gnt-node list' shows them")
+
+
+def volumes_of(instance: str, known: Cluster, settings: Config) -> list[str]:
+    """Return the instance's volumes: as Ganeti has them, or, where this node is not told, as the copies here say."""
+    mine = [disk.volume for disk in known.disks.values() if disk.instance == instance]
+    volumes = sorted(mine) if known.complete else datasets.volumes(instance, settings)
+    if not volumes:
+        where = "" if known.complete else " that this node knows of: try it on the master"
+        raise NotHere(f"{instance} has no zfsfile disk{where}")
+    return volumes
 
 
 def _similar(given: str, names: frozenset[str]) -> str:

@@ -4,8 +4,11 @@ import json
 
 import click
 
-from zfsext import listing
-from zfsext.cli_common import AS_JSON, examples, instance_named, look, require_whole
+from zfsext import cluster, config, inventory, listing
+from zfsext.cli_common import AS_JSON, examples, instance_named, require_root
+from zfsext.cluster import Cluster
+from zfsext.errors import PoolUnavailable
+from zfsext.inventory import Inventory
 
 
 @click.command(
@@ -25,13 +28,13 @@ def list_(as_json: bool) -> None:
     (a copy that another has passed over), standby (any other beside the live ones), stray (below a parent that is not
     configured), foreign (not made by zfsext). SIZE is the disk's, USED what it takes of the pool.
     """
-    found, known = look()
+    found, known = _look()
     disks = listing.known(found, known)
     if as_json:
         click.echo(json.dumps(disks, indent=2))
     else:
         listing.table(disks)
-    require_whole(found)
+    _require_whole(found)
 
 
 @click.command(
@@ -44,7 +47,7 @@ def show(instance: str, as_json: bool) -> None:
 
     INSTANCE is its name or, as gnt-instance takes it, the first part of the name that no other one shares.
     """
-    found, known = look()
+    found, known = _look()
     disks = listing.known(found, known)
     name = instance_named(instance, {disk["instance"] for disk in disks if disk["instance"]}, known)
     elsewhere = [disk for disk in known.disks.values() if disk.instance == name] if known else []
@@ -61,4 +64,23 @@ def show(instance: str, as_json: bool) -> None:
             click.echo(f"  not on this node; Ganeti has it on {disk.node}")
         if not here and not absent:
             click.echo(f"{name} has no zfsfile disk on this node", err=True)
-    require_whole(found)
+    _require_whole(found)
+
+
+def _look() -> tuple[Inventory, Cluster | None]:
+    """Return what is here and what Ganeti knows; Ganeti first, since it makes a disk before it writes it down."""
+    require_root()
+    known = cluster.load()
+    return inventory.take(config.load()), known
+
+
+def _require_whole(found: Inventory) -> None:
+    """Raise PoolUnavailable if something may be on a pool that does not work."""
+    for pool in found.pools:
+        if not pool.works:
+            raise PoolUnavailable(
+                f"pool {pool.name} is {pool.state or 'not imported'}, so what is on it is not shown: 'zfsext health'"
+            )
+
+
+COMMANDS = (list_, show)

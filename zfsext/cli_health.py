@@ -114,3 +114,6 @@ def _examined(limits: Limits) -> tuple[Inventory, Cluster | None, list[Finding]]
     except (ZfsextError, OSError) as error:
         more.append(Finding(finding.UNKNOWN, "disks", "node", f"what disks there are is not known: {error}"))
     return found, known, finding.ordered([*health.examine(found, known, limits), *more])
+
+
+COMMANDS = (health_,)

@@ -1,13 +1,12 @@
 """A new disk: made under a temporary name, and renamed to its own when it is complete."""
 
 import os
-import secrets
-import uuid
 from collections.abc import Mapping
 
 from zfsext import (
     asking,
     attachment,
+    chance,
     cluster,
     encryption,
     image,
@@ -61,7 +60,7 @@ def create(request: Request, config: Config) -> None:
     user = {
         properties.STATE: ownership.CREATING,
         properties.SIZE: str(request.size),
-        properties.ID: uuid.uuid4().hex,
+        properties.ID: chance.identity(),
         properties.RESERVATION: "thick" if wanted.thick else "thin",
     }
     if wanted.replicas:
@@ -114,7 +113,7 @@ def _first(over: frozenset[str]) -> ownership.Record:
     """Return the record of a new disk; one that is made in a dead node's stead is newer than what that may have."""
     if not over:
         return ownership.Record(ownership.OWNER, ownership.FIRST)
-    number = ownership.promoted([], cluster.serial(), secrets.randbits(ownership.NONCE_BITS))
+    number = ownership.promoted([], cluster.serial(), chance.nonce())
     return ownership.Record(ownership.OWNER, number, floor=number, over=over, knows=over)
 
 

@@ -5,6 +5,7 @@ replication stream, of which the receiver reads no byte too much. Ganeti's own s
 hosts: it lets master candidates alone reach other nodes.
 """
 
+import fcntl
 import json
 import os
 import selectors
@@ -39,7 +40,8 @@ ANSWER = "/usr/libexec/zfsext/answer"
 SECONDS = 60
 #: How long a stream may stand still, in seconds. ssh itself gives up on a connection that is cut after 30.
 STILL = 120
-CHUNK = 1 << 18
+#: How much is on its way from ZFS to ssh, in bytes: with the usual 64 KiB all of them wait for each other.
+PIPE = 1 << 20
 
 KINDS: dict[str, type[ZfsextError]] = {
     kind.__name__: kind
@@ -59,6 +61,7 @@ class Line:
             stderr=subprocess.PIPE,
             env=zfs.ENVIRONMENT,
             preexec_fn=guard.die_with_parent,
+            pipesize=PIPE,
         )
         self._to, self._from = _number(self._ssh.stdin), _number(self._ssh.stdout)
         self._heard = b""
@@ -90,6 +93,7 @@ class Line:
         if not ready.get("ready"):
             return ready
         reader, writer = os.pipe()
+        fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, PIPE)
         troubles: list[BaseException] = []
 
         def work() -> None:
@@ -121,29 +125,47 @@ class Line:
             self._give_up()
 
     def _pump(self, reader: int, passed: Callable[[int], None]) -> bool:
-        """Pass on all that there is to read; return True if the other side does not take it any more."""
-        while part := os.read(reader, CHUNK):
-            try:
-                self._write(part, STILL)
-            except BrokenPipeError:  # what it has to say of that is still to be read
-                return True
-            passed(len(part))
-        return False
+        """Pass on all that there is to read, from pipe to pipe; return True if the other side takes no more of it."""
+        self._require_open()
+        with selectors.DefaultSelector() as source, self._taking() as wait:
+            source.register(reader, selectors.EVENT_READ)
+            while True:
+                source.select()
+                wait(STILL)
+                try:
+                    count = os.splice(reader, self._to, PIPE, flags=os.SPLICE_F_NONBLOCK)
+                except BlockingIOError:
+                    continue
+                except BrokenPipeError:  # what it has to say of that is still to be read
+                    return True
+                if not count:
+                    return False
+                passed(count)
 
     def _write(self, data: bytes, seconds: float) -> None:
         self._require_open()
         view = memoryview(data)
         os.set_blocking(self._to, False)
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._to, selectors.EVENT_WRITE)
+        with self._taking() as wait:
             while view:
-                if not selector.select(seconds):
-                    self.close()
-                    raise Speechless(f"{self.name} has taken nothing for {seconds:g} s")
+                wait(seconds)
                 try:
                     view = view[os.write(self._to, view) :]
                 except BlockingIOError:
                     continue
+
+    @contextmanager
+    def _taking(self) -> Iterator[Callable[[float], None]]:
+        """Give what waits until the other node takes something, and raises Speechless after so many seconds."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._to, selectors.EVENT_WRITE)
+
+            def wait(seconds: float) -> None:
+                if not selector.select(seconds):
+                    self.close()
+                    raise Speechless(f"{self.name} has taken nothing for {seconds:g} s")
+
+            yield wait
 
     def _answer(self, seconds: float) -> dict[str, Any]:
         self._require_open()

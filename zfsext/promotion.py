@@ -5,17 +5,16 @@ answers is asked first: a mark is no proof that nobody uses the disk.
 """
 
 import os
-import secrets
 import time
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from zfsext import asking, cluster, groups, local, marks, nodes, places, properties, records, streams, zfs
+from zfsext import asking, chance, cluster, groups, local, marks, nodes, places, properties, records, streams, zfs
 from zfsext.asking import Answers
 from zfsext.config import Config
 from zfsext.errors import Busy, Refused, Speechless, ZfsextError
 from zfsext.local import Local
-from zfsext.ownership import NONCE_BITS, OWNER, REPLICA, Generation, Record, better_replica, claimed, promoted
+from zfsext.ownership import OWNER, REPLICA, Generation, Record, better_replica, claimed, promoted
 from zfsext.peer import Peers
 from zfsext.transfers import ended
 
@@ -168,7 +167,7 @@ def _number(group: Sequence[Local], answers: Answers, serial: int) -> Generation
     seen: list[Record] = [each.record for each in group]
     for each in group:
         seen += [record for record in answers.of(each.volume).values() if record is not None]
-    return promoted(seen, serial, secrets.randbits(NONCE_BITS))
+    return promoted(seen, serial, chance.nonce())
 
 
 def _back_to_round(here: Local) -> str:

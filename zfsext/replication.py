@@ -2,11 +2,10 @@
 
 import os
 import time
-import uuid
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from zfsext import groups, local, properties, rounds, transfer, zfs
+from zfsext import chance, groups, local, properties, records, rounds, transfer, zfs
 from zfsext.config import Config
 from zfsext.errors import NoSpace, Refused, Speechless
 from zfsext.local import Local
@@ -41,9 +40,11 @@ def replicate(
             transfer.require_plain(group)
             group = of_one_time(group, config)
         last = group[0].record.round
-        idle = rounds.idle(group, last)  # while the other node's answer is on its way
+        idle = rounds.idle(group, last)  # while the other node is being called
+        if not idle:
+            zfs.load()
         there = [transfer.look(line, each) for each in group]
-        if last is not None and idle and _complete(there, group, last):
+        if last is not None and idle and complete(there, group, last):
             _tell(line, group, last, {})
             return 0
         require_room(line, group, there)
@@ -104,19 +105,22 @@ def of_one_time(group: list[Local], config: Config) -> list[Local]:
     for each in group:
         if each.identity is None:
             thick = each.copy.dataset.number("refreservation") > 0
-            new = {properties.ID: uuid.uuid4().hex, properties.RESERVATION: "thick" if thick else "thin"}
+            new = {properties.ID: chance.identity(), properties.RESERVATION: "thick" if thick else "thin"}
             zfs.change_all({each.name: {**each.changes(), **new}})
     groups.change(group, generation=newest)
     return groups.refresh(group, config)
 
 
-def _complete(there: Sequence[There], group: Sequence[Local], last: Round | None) -> bool:
+def complete(there: Sequence[There], group: Sequence[Local], last: Round) -> bool:
+    """Tell whether the other node has the round, and nothing else, of each disk."""
+    name = records.snapshot("", last)[1:]
     return all(
         has.record is not None
         and has.record.state == REPLICA
         and has.record.round == last
         and has.record.generation == here.record.generation
         and not has.token
+        and any(short == name and not has.written[guid] for guid, short in has.snapshots.items())
         for has, here in zip(there, group, strict=True)
     )
 

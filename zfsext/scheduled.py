@@ -7,7 +7,6 @@ the process that replicates its VM, and shall end no other round with it.
 import os
 import signal
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 from zfsext import attempt, cluster, datasets, groups, guard, nodes, pool, properties, records, transfers
@@ -33,6 +32,8 @@ class Due(NamedTuple):
 
 def run(config: Config, jobs: int = JOBS) -> int:
     """Replicate all that is due from this node, and return how many rounds failed; why is said on stderr."""
+    from concurrent.futures import ThreadPoolExecutor  # which a round of one VM does not need
+
     failures = list(datasets.ill(config))
     due = list(_due(config, failures))
     for words in failures:

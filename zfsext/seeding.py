@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 
-from zfsext import asking, local, nodes, promotion, whereabouts
+from zfsext import asking, groups, local, nodes, promotion, renaming, whereabouts
 from zfsext.config import Config
 from zfsext.errors import Refused
 from zfsext.ownership import OWNER, REPLICA, SEALED, TICKET, Record, best
@@ -61,8 +61,17 @@ def seed(volumes: Sequence[str], instance: str, primary: str, config: Config) ->
         if any(_is(answers.of(volume)[holder], SEALED) for volume in volumes):
             line.call("reclaim", seconds=STILL, volume=volumes[0])
         shrinking(lambda: one(line, volumes[0], local.me(), said, urgent=True, but=mine_already))
+        _require_place(volumes, config)
         line.call("word", volumes=sorted(volumes))
     return ""
+
+
+def _require_place(volumes: Sequence[str], config: Config) -> None:
+    """Raise while the VM still runs what a hand-over would raise when it is down: that the disks cannot live here."""
+    with groups.locked(volumes, "move", groups.BRIEF):
+        group = groups.require(volumes, config)
+    renaming.require(group, live=True)
+    renaming.require_room(group)
 
 
 def one(

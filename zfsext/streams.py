@@ -115,7 +115,7 @@ def receive_more(snapshot: str, pipe: int) -> None:
     properties away, the recordsize among them (module/zfs/zfs_ioctl.c: zfs_ioc_recv_impl, clear_received_props;
     module/zfs/dsl_prop.c: dsl_prop_get_received; seen on 2.1.11).
     """
-    done = subprocess.run(
+    with subprocess.Popen(
         ["zfs", "receive", "-s", "-u", snapshot],
         stdin=pipe,
         stdout=subprocess.DEVNULL,
@@ -124,10 +124,11 @@ def receive_more(snapshot: str, pipe: int) -> None:
         errors="surrogateescape",
         env=zfs.ENVIRONMENT,
         preexec_fn=guard.die_with_parent,
-        check=False,
-    )
-    if done.returncode:
-        raise SystemRefused(f"receiving {snapshot}: {' '.join(done.stderr.split()) or f'exit code {done.returncode}'}")
+    ) as receiving:
+        zfs.load()  # which the end of the round needs
+        _, said = receiving.communicate()
+    if receiving.returncode:
+        raise SystemRefused(f"receiving {snapshot}: {' '.join(said.split()) or f'exit code {receiving.returncode}'}")
 
 
 def abort(dataset: str) -> None:

@@ -219,13 +219,14 @@ def complete(
                 raise Refused(f"{here.name} is no copy of generation {generation} any more")
             if here.record.floor > generation:
                 raise Refused(f"{here.name} was promised to generation {here.record.floor}, which is newer")
-            require_unwritten(here, which)
         if all(here.record.round == which for here in group):
             for here in group:
                 if any(here.copy.dataset.local(name) != value for name, value in _facts(facts, here).items()):
                     zfs.change_all({here.name: _facts(facts, here)})
             zfs.set_user([here.name for here in group], {properties.ROUNDED: str(taken)})
-            return
+            return  # who says so has just looked whether that is all that is here
+        for here in group:
+            require_unwritten(here, which)
         zfs.hold({records.snapshot(here.name, which): removal.TAG for here in group})
         zfs.change_all(
             {

@@ -409,6 +409,11 @@ def _refuse(what: str, complaints: Sequence[str], code: int) -> NoReturn:
     raise SystemRefused(f"{what}: {'; '.join(complaints) or f'exit code {code}'}")
 
 
+def load() -> None:
+    """Import libzfs_core, which takes longer than most of what it is for: best while something else is waited for."""
+    import libzfs_core  # noqa: F401
+
+
 @contextmanager
 def lzc(doing: str) -> Iterator[Any]:
     """Give libzfs_core, for this module and zfsext.streams, and turn its errors into ours."""

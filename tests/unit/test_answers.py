@@ -37,6 +37,7 @@ from zfsext import (
     pool,
     promotion,
     properties,
+    renaming,
     returning,
     taking,
     transfers,
@@ -498,12 +499,26 @@ def test_a_removed_disk_leaves_no_lock(doer: Put) -> None:
 
 
 @pytest.mark.usefixtures("works")
-def test_a_word_is_left_for_who_asked_for_it() -> None:
+def test_a_word_is_left_for_who_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(groups, "require", lambda volumes, _: list(volumes))
+    monkeypatch.setattr(renaming, "require", _leave_in_the_way)
+    refused({"op": "word", **GOOD["word"]}, "NoSpace")
+    assert marks.word(WEB) is None
+    monkeypatch.setattr(renaming, "require", _leave)
     assert answered({"op": "word", **GOOD["word"]}) == {}
     for volume in GROUP:
         word = marks.word(volume)
         assert word is not None
         assert (word.target, word.volumes, word.failed) == (SOURCE, sorted(GROUP), "")
+
+
+def _leave(group: list[str], *, live: bool) -> None:
+    assert (group, live) == (sorted(GROUP), False)
+
+
+def _leave_in_the_way(group: list[str], *, live: bool) -> None:
+    _leave(group, live=live)
+    raise NoSpace("zfs/vm-standby has a quota")
 
 
 @pytest.mark.usefixtures("works")

@@ -108,7 +108,7 @@ def test_a_node_that_ganeti_lets_go_nowhere_says_so(monkeypatch: pytest.MonkeyPa
 def test_the_owner_sends_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     has(monkeypatch, Record(OWNER))
     seen = ends(monkeypatch, 12)
-    assert attempt.from_owner([WEB], NODE2, CONFIG, Peers(), lambda _: None) == 12
+    assert attempt.from_owner([WEB], NODE2, CONFIG, on(monkeypatch, Line()), lambda _: None) == 12
     assert seen == [NODE2]
 
 
@@ -125,7 +125,7 @@ def test_no_copy_goes_to_the_owner_or_comes_from_nobody(monkeypatch: pytest.Monk
     has(monkeypatch, None, **({"node2": Record(OWNER)} if node == NODE2 else {}))
     words = "has the disks themselves" if node == NODE2 else f"no node that answers has disk {WEB}: node4 does not"
     with pytest.raises(Refused, match=words):
-        attempt.from_owner([WEB], node, CONFIG, Peers(), lambda _: None)
+        attempt.from_owner([WEB], node, CONFIG, on(monkeypatch, Line()), lambda _: None)
 
 
 def test_the_best_claim_counts_also_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from conftest import WEB, Node
 
-from zfsext import asking, local, nodes, seeding
+from zfsext import asking, groups, local, nodes, renaming, seeding
 from zfsext.asking import Answers
 from zfsext.config import Config
-from zfsext.errors import Refused, Speechless
+from zfsext.errors import NoSpace, Refused, Speechless
 from zfsext.ownership import OWNER, REPLICA, SEALED, TICKET, Generation, Record, Round
 
 CONFIG = Config(["zfs/vm"], "16K", "", "thin")
@@ -43,6 +43,13 @@ class World:
         self.sent = [1]
         self.done: list[str] = []
         self.during: Callable[[], None] = lambda: None
+        self.in_the_way: set[str] = set()
+
+    def looked_at(self, group: list[str], live: bool) -> None:
+        assert live
+        assert len(self.done) > 1, "it is not here yet"
+        if self.in_the_way & set(group):
+            raise NoSpace("zfs/vm has a quota")
 
     def have(self, **records: Record) -> None:
         for name, record in records.items():
@@ -101,6 +108,9 @@ def world(node: Node, others: dict[str, nodes.Node], monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(local, "find", found.find)
     monkeypatch.setattr(asking, "ask", found.ask)
     monkeypatch.setattr(seeding, "peers", found.peers)
+    monkeypatch.setattr(groups, "require", lambda volumes, _: list(volumes))
+    monkeypatch.setattr(renaming, "require", lambda group, *, live: found.looked_at(group, live))
+    monkeypatch.setattr(renaming, "require_room", lambda group: found.looked_at(group, True))
     return found
 
 
@@ -118,6 +128,14 @@ def test_the_disks_come_in_rounds_and_the_word_is_the_last(world: World, mine: R
     world.have(node2=DISK, **({"node1": mine} if mine else {}))
     world.sent = [900, 100, 1]
     assert seed(world) == ["ask", ROUND, ROUND, ROUND, WORD]
+
+
+def test_disks_that_cannot_live_here_veto_the_move_while_the_vm_runs(world: World) -> None:
+    world.have(node2=DISK)
+    world.in_the_way = {WEB}
+    with pytest.raises(NoSpace, match="has a quota"):
+        seed(world)
+    assert world.done == ["ask", ROUND]
 
 
 def test_what_an_interrupted_move_has_sealed_is_taken_back_first(world: World) -> None:
