@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, NoReturn
 
 from zfsext import (
+    arrived,
     attempt,
     contract,
+    dropping,
     forgetting,
     groups,
     handover,
@@ -22,6 +24,7 @@ from zfsext import (
     renaming,
     returning,
     taking,
+    tickets,
     transfers,
     withdrawal,
     zfs,
@@ -169,13 +172,13 @@ def _abort(call: Call) -> dict[str, Any]:
 def _round(call: Call) -> dict[str, Any]:
     facts = _facts_of_all(call.request)
     which, generation = records.round_(call.request["round"]), records.generation(call.request["generation"])
-    taking.complete(facts, which, generation, _number(call.request, "taken"), _bases(call.request), call.config)
+    arrived.complete(facts, which, generation, _number(call.request, "taken"), _bases(call.request), call.config)
     return {}
 
 
 def _prepare(call: Call) -> dict[str, Any]:
     facts, final = _facts_of_all(call.request), records.round_(call.request["final"])
-    floors = taking.prepare(facts, call.source, final, call.config)
+    floors = tickets.prepare(facts, call.source, final, call.config)
     return {"floors": [str(floor) for floor in floors]}
 
 
@@ -185,13 +188,13 @@ def _ticket(call: Call) -> dict[str, Any]:
         raise BadInput("knows must be a list of nodes")
     knows = frozenset(records.node(name) for name in given)
     number, final = records.generation(call.request["number"]), records.round_(call.request["final"])
-    taking.ticket(_volumes(call.request), call.source, number, final, knows, _bases(call.request), call.config)
+    tickets.take(_volumes(call.request), call.source, number, final, knows, _bases(call.request), call.config)
     return {}
 
 
 def _revoke(call: Call) -> dict[str, Any]:
     number, before = records.generation(call.request["number"]), records.generation(call.request["before"])
-    taking.give_back(_volumes(call.request), call.source, number, before, call.config)
+    tickets.give_back(_volumes(call.request), call.source, number, before, call.config)
     return {}
 
 
@@ -237,7 +240,7 @@ def _replicate(call: Call) -> dict[str, Any]:
 
 
 def _floor(call: Call) -> dict[str, Any]:
-    taking.raise_floor(_volumes(call.request), records.generation(call.request["floor"]), call.config)
+    tickets.raise_floor(_volumes(call.request), records.generation(call.request["floor"]), call.config)
     return {}
 
 
@@ -246,7 +249,7 @@ def _forget(call: Call) -> dict[str, Any]:
     if identity is not None and not isinstance(identity, str):
         raise BadInput("id must be a text, or null for a disk that has none")
     owner = records.generation(call.request["owner"]) if "owner" in call.request else None
-    taking.forget(volume, identity, owner, call.config)
+    dropping.forget(volume, identity, owner, call.config)
     return {}
 
 

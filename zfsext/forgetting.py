@@ -8,7 +8,7 @@ import contextlib
 import os
 from collections.abc import Collection
 
-from zfsext import asking, cluster, local, marks, nodes, outcome, removal, taking, zfs
+from zfsext import asking, cluster, dropping, local, marks, nodes, outcome, removal, zfs
 from zfsext.config import Config
 from zfsext.errors import Refused, Speechless, ZfsextError
 from zfsext.lock import VolumeLock
@@ -47,7 +47,7 @@ def _remove(volume: str, config: Config, peers: Peers, asker: str) -> None:
             raise asking.refused(here, verdict, answers)
     if here.record.state not in (OWNER, TICKET):
         _remove_elsewhere(volume, config, peers)
-        taking.destroy(local.require(volume, config), config)
+        dropping.destroy(local.require(volume, config), config)
         return
     identity, knows = here.identity, asking.who_may_know(here)
     if here.record.state == TICKET:

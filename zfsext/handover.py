@@ -7,6 +7,7 @@ without asking the other; the ticket, one transaction on the other node, is the 
 from collections.abc import Callable, Sequence
 
 from zfsext import (
+    arrived,
     asking,
     attachment,
     groups,
@@ -19,7 +20,6 @@ from zfsext import (
     renaming,
     replication,
     rounds,
-    taking,
     transfer,
     zfs,
 )
@@ -100,7 +100,7 @@ def give(
         number = _number(group, [each.record.floor for each in there if each.record is not None])
         for each in group:
             if each.record.state == TICKET and each.record.final is not None:
-                taking.require_unwritten(each, each.record.final)
+                arrived.require_unwritten(each, each.record.final)
         groups.change(group, knows=_knows(group) | {target}, state=OWNER, peer="", final=None)
         for each in group:
             attachment.detach(each.volume, config)

@@ -10,6 +10,7 @@ import os
 from collections.abc import Sequence
 
 from zfsext import (
+    arrived,
     asking,
     attachment,
     cluster,
@@ -20,7 +21,6 @@ from zfsext import (
     nodes,
     places,
     promotion,
-    taking,
     usable,
     whereabouts,
 )
@@ -146,7 +146,7 @@ def consume(here: Local, config: Config) -> None:
         ]
         for each in group:
             if each.record.final is not None:
-                taking.require_unwritten(each, each.record.final)
+                arrived.require_unwritten(each, each.record.final)
         if group:
             groups.change(group, state=OWNER, peer="", final=None)
             groups.refresh(group, config)

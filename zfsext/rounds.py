@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from zfsext import records, removal, streams, taking, zfs
+from zfsext import arrived, records, removal, streams, zfs
 from zfsext.errors import NotHere
 from zfsext.local import Local
 from zfsext.ownership import Round
@@ -98,7 +98,7 @@ def keep(group: Sequence[Local], which: Round, node: str) -> None:
     zfs.bookmark(marked)
     for each in group:
         # The hold without a node is from the time when the disk was a copy.
-        taking.prune(each, which, lambda held, _: held in (tag(node), removal.TAG))
+        arrived.prune(each, which, lambda held, _: held in (tag(node), removal.TAG))
         old = [mark for mark in zfs.bookmarks(each.name) if mark.name not in marked]
         ours = [mark for mark in old if records.of_snapshot(mark.name.partition("#")[2]) is not None]
         needed = {snapshot.guid for snapshot in zfs.snapshots(each.name)}

@@ -4,7 +4,7 @@ import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 
-from zfsext import cluster, groups, nodes, outcome, properties, records, removal, replication, rounds, taking, zfs
+from zfsext import arrived, cluster, groups, nodes, outcome, properties, records, removal, replication, rounds, zfs
 from zfsext.config import Config
 from zfsext.errors import Refused
 from zfsext.local import Local
@@ -66,7 +66,7 @@ def _release(here: Local, node: str) -> None:
     }
     zfs.release_holds({name: held for name, held in unneeded.items() if held})
     if here.record.round is not None:
-        taking.prune(here, here.record.round, lambda held, _: held == rounds.tag(node))
+        arrived.prune(here, here.record.round, lambda held, _: held == rounds.tag(node))
     if not nobody_else:
         return
     left = [each for each in zfs.snapshots(here.name) if records.of_snapshot(each.short) is not None]

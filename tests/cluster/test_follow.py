@@ -105,3 +105,37 @@ def test_every_way_to_the_other_node(cluster: Cluster, nothing_left: Callable[[]
 
     cluster.gnt("gnt-instance", "remove", "-f", WEB)
     nothing_left()
+
+
+@pytest.mark.proof
+def test_disks_that_change_before_the_others_follow(cluster: Cluster, nothing_left: Callable[[], None]) -> None:
+    """Ganeti has a stopped VM elsewhere already: a disk that is added stays there, one that is removed is gone."""
+    node, other = cluster.nodes
+    vm = Vm(cluster, WEB)
+    vm.write(node)
+    cluster.gnt("gnt-instance", "stop", WEB)
+    cluster.gnt("gnt-instance", "modify", f"--new-primary={other.fqdn}", WEB)
+    cluster.gnt("gnt-instance", "modify", "--disk", "add:size=32M,provider=zfsfile", WEB)
+    third = cluster.volume(WEB, 2)
+    assert (node.volumes(), other.volumes()) == (set(vm.volumes), {third})
+    cluster.gnt("gnt-instance", "start", WEB)
+    vm.runs_on(other)
+    assert (node.volumes(), other.volumes()) == (set(), {*vm.volumes, third})
+    vm.write(other)
+
+    cluster.gnt("gnt-instance", "stop", WEB)
+    cluster.gnt("gnt-instance", "modify", f"--new-primary={node.fqdn}", WEB)
+    cluster.gnt("gnt-instance", "modify", "--disk", "add:size=32M,provider=zfsfile", WEB)
+    vm.failover(other)  # which has the others still
+    cluster.gnt("gnt-instance", "start", WEB)
+    vm.runs_on(other)
+    assert len(other.volumes()) == 4
+
+    cluster.gnt("gnt-instance", "stop", WEB)
+    cluster.gnt("gnt-instance", "modify", f"--new-primary={node.fqdn}", WEB)
+    for index in (3, 2):
+        cluster.gnt("gnt-instance", "modify", "--disk", f"{index}:remove", WEB)
+    cluster.gnt("gnt-instance", "start", WEB)
+    vm.runs_on(node)
+    cluster.gnt("gnt-instance", "remove", "-f", WEB)
+    nothing_left()

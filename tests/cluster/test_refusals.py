@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 import pytest
-from conftest import ADD, HOOKS, Cluster
+from conftest import ADD, HOOKS, MIB, Cluster
 from vm import Vm
 
 pytestmark = pytest.mark.cluster
@@ -50,6 +50,48 @@ def test_a_vm_does_not_go_where_its_disks_cannot(cluster: Cluster, nothing_left:
 
     vm.failover(other)
     vm.runs_on(other)
+    cluster.gnt("gnt-instance", "remove", "-f", WEB)
+    nothing_left()
+
+
+@pytest.mark.proof
+def test_a_vm_does_not_go_where_its_disks_would_not_be_live(
+    cluster: Cluster, nothing_left: Callable[[], None]
+) -> None:
+    """Copies have room there, and what they would be has not: that too is said while the VM runs."""
+    node, other = cluster.nodes
+    vm = Vm(cluster, WEB, parameters=",reservation=thick")
+    vm.write(node)
+
+    def refused(words: str) -> None:
+        said = node.refused("gnt-instance", "failover", "-f", "-n", other.fqdn, WEB)
+        assert words in said, said
+        assert (cluster.status(WEB), cluster.primary(WEB)) == ("running", "node1")
+        assert set(node.loops()) == set(vm.volumes)
+
+    other.run("zfs", "set", "quota=64M", "zfs/vm")
+    refused("zfs/vm has a quota of 64 MiB")
+    other.run("zfs", "set", "quota=none", "zfs/vm")
+
+    free = int(other.run("zfs", "get", "-Hpo", "value", "available", "zfs/vm"))
+    other.run("zfs", "create", "-o", "canmount=off", "-o", f"refreservation={free - 64 * MIB}", "zfs/filler")
+    refused("thick and have a right to")
+    other.run("zfs", "destroy", "zfs/filler")
+
+    other.run("zfs", "create", "-o", "canmount=off", f"zfs/vm/{vm.volumes[1]}")
+    refused(f"zfs/vm/{vm.volumes[1]}")
+    other.run("zfs", "destroy", f"zfs/vm/{vm.volumes[1]}")
+
+    live = vm.live()[0]
+    long = f"{live}@{'x' * (254 - len(live))}"
+    node.run("zfs", "snapshot", long)
+    refused("too long")
+    node.run("zfs", "rename", long, f"{live}@short")
+
+    vm.failover(other)
+    vm.runs_on(other)
+    assert all(int(other.local(name)["refreservation"]) > 32 * MIB for name in vm.live())
+    assert not any("refreservation" in node.local(name) for name in vm.standby())
     cluster.gnt("gnt-instance", "remove", "-f", WEB)
     nothing_left()
 

@@ -23,9 +23,11 @@ from test_hostile import DISK
 from zfsext import (
     answer,
     answers,
+    arrived,
     attempt,
     cluster,
     config,
+    dropping,
     forgetting,
     groups,
     handover,
@@ -40,6 +42,7 @@ from zfsext import (
     renaming,
     returning,
     taking,
+    tickets,
     transfers,
     withdrawal,
     zfs,
@@ -367,11 +370,11 @@ def doer(works: Node, monkeypatch: pytest.MonkeyPatch) -> Put:
     [
         ("look", taking, "look", (WEB, CONFIG)),
         ("abort", taking, "abort", (WEB, "1-af-c0", CONFIG)),
-        ("round", taking, "complete", ({WEB: FACTS, SECOND: {}}, ROUND7, G2, 17, SIX, CONFIG)),
-        ("ticket", taking, "ticket", ([WEB], SOURCE, G3, ROUND7, frozenset({"node3"}), SIX, CONFIG)),
-        ("revoke", taking, "give_back", ([WEB], SOURCE, G3, G2, CONFIG)),
-        ("floor", taking, "raise_floor", ([WEB], G7, CONFIG)),
-        ("forget", taking, "forget", (WEB, "11", G2, CONFIG)),
+        ("round", arrived, "complete", ({WEB: FACTS, SECOND: {}}, ROUND7, G2, 17, SIX, CONFIG)),
+        ("ticket", tickets, "take", ([WEB], SOURCE, G3, ROUND7, frozenset({"node3"}), SIX, CONFIG)),
+        ("revoke", tickets, "give_back", ([WEB], SOURCE, G3, G2, CONFIG)),
+        ("floor", tickets, "raise_floor", ([WEB], G7, CONFIG)),
+        ("forget", dropping, "forget", (WEB, "11", G2, CONFIG)),
     ],
 )
 def test_a_request_reaches_who_does_it(
@@ -383,7 +386,7 @@ def test_a_request_reaches_who_does_it(
 
 
 def test_a_removed_disks_copy_is_ended_in_nobodys_name(doer: Put) -> None:
-    called = doer(taking, "forget").called
+    called = doer(dropping, "forget").called
     assert answered({"op": "forget", "volume": WEB, "id": None}) == {}
     assert called == [(WEB, None, None, CONFIG)]
 
@@ -434,7 +437,7 @@ def test_a_stream_is_taken_once_all_is_ready_for_it(monkeypatch: pytest.MonkeyPa
 
 
 def test_the_floors_are_told_to_who_prepares(doer: Put) -> None:
-    called = doer(taking, "prepare", [G2, G7]).called
+    called = doer(tickets, "prepare", [G2, G7]).called
     assert answered({"op": "prepare", **GOOD["prepare"]}) == {"floors": ["0.2", "7.0"]}
     assert called == [({WEB: FACTS, SECOND: {}}, SOURCE, ROUND7, CONFIG)]
 

@@ -3,7 +3,7 @@
 import pytest
 from conftest import DB, WEB, Node
 
-from zfsext import cluster, forgetting, local, outcome, removal, taking, transfers
+from zfsext import cluster, dropping, forgetting, local, outcome, removal, transfers
 from zfsext.config import Config
 from zfsext.errors import Busy
 from zfsext.peer import Peers
@@ -58,7 +58,7 @@ def test_no_transfer_of_a_disk_goes_on_while_it_is_removed(
         done.append("destroyed")
 
     monkeypatch.setattr(removal, "remove", destroy)
-    monkeypatch.setattr(taking, "destroy", destroy)
+    monkeypatch.setattr(dropping, "destroy", destroy)
     monkeypatch.setattr(forgetting, "_remove_elsewhere", lambda *_: None)
     if state:
         node.disk(WEB, "zfs/vm" if state == "owner" else "zfs/vm-standby", state)

@@ -11,6 +11,7 @@ import pytest
 from conftest import WEB, Node
 
 from zfsext import (
+    arrived,
     attachment,
     cluster,
     groups,
@@ -23,7 +24,6 @@ from zfsext import (
     places,
     promotion,
     records,
-    taking,
     usable,
 )
 from zfsext.config import Config
@@ -205,7 +205,7 @@ def world(node: Node, others: dict[str, nodes.Node], monkeypatch: pytest.MonkeyP
     for module, names in (
         (local, ("find", "require", "settle", "set_aside", "apply_reservation")),
         (attachment, ("attach",)),
-        (taking, ("require_unwritten",)),
+        (arrived, ("require_unwritten",)),
         (handover, ("take_back",)),
         (promotion, ("promote",)),
         (groups, ("change", "refresh")),
@@ -471,7 +471,7 @@ def test_open_does_not_take_what_was_written_to_since(world: World, monkeypatch:
     def written(*_: object) -> None:
         raise Refused("was written to")
 
-    monkeypatch.setattr(taking, "require_unwritten", written)
+    monkeypatch.setattr(arrived, "require_unwritten", written)
     refuses(world, "was written to", mine=GOT, node2=GIVEN)
     assert world.mine == {WEB: GOT}
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 from conftest import WEB, Node
 
-from zfsext import local, rounds, streams, taking, zfs
+from zfsext import arrived, local, rounds, streams, zfs
 from zfsext.config import Config
 from zfsext.errors import NotHere
 from zfsext.local import Local
@@ -258,7 +258,7 @@ def test_the_last_round_leaves_a_mark_for_when_somebody_destroys_it(pool: Pool) 
 
 def test_nothing_is_pruned_by_a_round_that_is_gone(pool: Pool) -> None:
     pool.have("zfsext-0.2-1", TWO)
-    taking.prune(pool.group[0], Round(NOW, 9), lambda *_: True)
+    arrived.prune(pool.group[0], Round(NOW, 9), lambda *_: True)
     assert pool.left() == {"zfsext-0.2-1"}
     assert pool.held[f"{NAMES[0]}@zfsext-0.2-1"] == [TWO]
 
@@ -269,7 +269,7 @@ def test_which_holds_are_past_is_told_by_their_tag_and_round(pool: Pool, which: 
     pool.have("zfsext-0.2-1", "tag", "other")
     pool.have("zfsext-0.2-2", "tag", "other")
     for each in pool.group:
-        taking.prune(each, Round(NOW, 2), lambda tag, base: tag == "tag" and str(base) == which)
+        arrived.prune(each, Round(NOW, 2), lambda tag, base: tag == "tag" and str(base) == which)
     held = {short: pool.held[f"{NAMES[0]}@zfsext-{short}"] for short in ("0.1-7", "0.2-1", "0.2-2")}
     assert held == {short: ["other"] if short == which else ["tag", "other"] for short in held}
     assert len(pool.left()) == 3

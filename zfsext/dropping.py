@@ -1,0 +1,49 @@
+"""The end of a copy of a disk that lives elsewhere, or nowhere any more; never of the disk itself."""
+
+from zfsext import attachment, local, marks, properties, removal, streams, zfs
+from zfsext.config import Config
+from zfsext.errors import Busy, Refused
+from zfsext.groups import BRIEF, locked
+from zfsext.local import Local
+from zfsext.lock import VolumeLock
+from zfsext.ownership import OWNER, TICKET, Generation
+from zfsext.transfers import taken_over
+
+
+def forget(volume: str, identity: str | None, owner: Generation | None, config: Config) -> None:
+    """Destroy this node's copy of a disk that is removed, or that needs no copy here; nothing is no error.
+
+    owner is the generation of whose word it is, if the disk lives on. Raises Refused for the disk itself and for a copy
+    of a newer time, Busy if something keeps the copy.
+    """
+    with taken_over(volume, "forget"), locked([volume], "forget", BRIEF):
+        here = local.find(volume, config)
+        if here is None:
+            return
+        if here.record.state in (OWNER, TICKET):
+            raise Refused(f"{here.name} is the disk itself, and no copy of it")
+        if identity is not None and here.identity not in (None, identity):
+            raise Refused(f"{here.name} is another disk ({properties.ID} differs)")
+        if owner is not None and max(here.record.generation, here.record.floor).epoch > owner.epoch:
+            raise Refused(f"{here.name} is of a newer time (generation {here.record.generation}) than {owner}")
+        destroy(here, config)
+        VolumeLock(volume, "forget").forget()
+
+
+def destroy(here: Local, config: Config) -> None:
+    """Destroy a copy with all that is ours on it."""
+    attachment.detach(here.volume, config)
+    snapshots = zfs.snapshots(here.name)
+    zfs.release_holds({each.name: _our_tags(each) for each in snapshots if each.holds})
+    held = [each for each in zfs.snapshots(here.name) if each.holds or each.clones]
+    if held:
+        names = ", ".join(each.name for each in held)
+        raise Busy(f"{here.name} was not destroyed: {names} is held or has clones, 'zfs holds' tells by whom")
+    if here.copy.dataset["receive_resume_token"] not in ("-", ""):
+        streams.abort(here.name)
+    removal.destroy(here.copy)
+    marks.forget(here.volume)
+
+
+def _our_tags(snapshot: zfs.Snapshot) -> list[str]:
+    return [tag for tag in zfs.holds(snapshot.name) if removal.tagged_by_us(tag)]
