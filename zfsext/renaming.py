@@ -36,8 +36,10 @@ def require(group: Sequence[Local], *, live: bool) -> None:
         encryption.require_one_root(found.parent(parent), beside)
         mine = [each for each in moves.values() if each.copy.parent == parent]
         _require_quota(found.parent(parent) if live else beside, mine, there, live=live)
-    if not live:
-        _require_short(moves)
+    if moves and not live:
+        snapshots = zfs.snapshots(*(each.name for each in moves.values()))
+        for wanted, each in moves.items():
+            require_short(wanted, [snapshot for snapshot in snapshots if snapshot.dataset == each.name])
 
 
 def require_room(group: Sequence[Local]) -> None:
@@ -75,8 +77,8 @@ def _require_quota(place: zfs.Dataset, disks: Iterable[Local], there: dict[str, 
         )
 
 
-def _require_short(moves: dict[str, Local]) -> None:
-    names = {each.name: wanted for wanted, each in moves.items()}
-    for snapshot in zfs.snapshots(*names) if names else ():
-        if len(f"{names[snapshot.dataset]}@{snapshot.short}") > LONGEST:
-            raise Refused(f"{snapshot.name} would have too long a name in the standby place: 'zfs rename' the snapshot")
+def require_short(standby_name: str, snapshots: Iterable[zfs.Snapshot]) -> None:
+    """Raise Refused for a snapshot of a live disk that would have too long a name in the standby place."""
+    for each in snapshots:
+        if len(f"{standby_name}@{each.short}") > LONGEST:
+            raise Refused(f"{each.name} would have too long a name in the standby place: 'zfs rename' the snapshot")

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from zfsext import places, properties, records, streams, zfs
+from zfsext import places, properties, records, renaming, streams, zfs
 from zfsext.errors import NotHere, Refused, Speechless
 from zfsext.local import Local
 from zfsext.ownership import OWNER, TICKET, Generation, Record, Round
@@ -148,13 +148,15 @@ def plan(here: Local, last: str, there: There) -> list[tuple[str | None, str]]:
     """Return the streams, each as its base (none: the whole) and its snapshot, that bring the other copy to `last`.
 
     Raises Refused for a copy that is of our time and that none continues: nothing is destroyed without being asked for.
-    One of another time is set aside.
+    One of another time is set aside. Refused also where a snapshot's name would be too long there.
     """
     snapshots = zfs.snapshots(here.name)
     ours = [each for each in snapshots if not each.short.startswith(PRIVATE) or each.name == last]
     end = next(index for index, each in enumerate(ours) if each.name == last)
     base = _base(here, ours[: end + 1], there)
-    names = [each.name for each in ours[: end + 1] if each.txg > (base.txg if base else 0) and _travels(each, last)]
+    new = [each for each in ours[: end + 1] if each.txg > (base.txg if base else 0) and _travels(each, last)]
+    renaming.require_short(places.standby_name(here.copy.parent, here.volume), new)
+    names = [each.name for each in new]
     return list(zip([base.name if base else None, *names], names, strict=False))
 
 

@@ -76,6 +76,14 @@ def planned(here: Local, last: str, there: There) -> str:
     return " ".join(f"{word(base)}>{word(snapshot)}" for base, snapshot in steps)
 
 
+def test_a_snapshot_whose_name_has_no_room_there_is_said_before_it_is_sent(disk: Disk) -> None:
+    longest = "x" * (255 - len(f"zfs/vm-standby/{WEB}@"))
+    assert planned(disk(f"{longest} r1"), "r1", has("", None)) == f"*>{longest} {longest}>r1"
+    with pytest.raises(Refused, match=f"^{NAME}@{longest}x would have too long a name in the standby place"):
+        planned(disk(f"{longest}x r1"), "r1", has("", None))
+    assert planned(disk(f"{longest}x r1 r2"), "r2", has("r1")) == "r1>r2"
+
+
 @pytest.mark.parametrize(
     ("ours", "last", "theirs", "steps"),
     [
