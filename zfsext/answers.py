@@ -213,6 +213,12 @@ def _reclaim(call: Call) -> dict[str, Any]:
     return {}
 
 
+def _accept(call: Call) -> dict[str, Any]:
+    with peer.peers() as peers:
+        opening.accept(_volume(call.request["volume"]), call.config, peers)
+    return {}
+
+
 def _word(call: Call) -> dict[str, Any]:
     volumes = _volumes(call.request)
     with groups.locked(volumes, "word", groups.BRIEF):
@@ -297,6 +303,7 @@ OPS: dict[str, Callable[[Call], dict[str, Any]]] = {
     "revoke": _revoke,
     "pull": _pull,
     "reclaim": _reclaim,
+    "accept": _accept,
     "word": _word,
     "replicate": _replicate,
     "floor": _floor,

@@ -133,6 +133,14 @@ def _usable(here: Local, config: Config, peers: Peers) -> Local | None:
     return now if now.record.state == OWNER else None
 
 
+def accept(volume: str, config: Config, peers: Peers) -> None:
+    """Make the disks that this node has a ticket for its own, without a device: they are about to go on to another."""
+    with groups.locked([volume], "accept"):
+        here = local.settle(local.require(volume, config), config)
+    if here.record.state == TICKET:
+        _usable(here, config, peers)
+
+
 def consume(here: Local, config: Config) -> None:
     """Make what this node has a ticket for its own: all disks that came from the same node, in one transaction."""
     volumes = groups.of(here.volume, config)

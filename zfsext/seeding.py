@@ -48,6 +48,8 @@ def seed(volumes: Sequence[str], instance: str, primary: str, config: Config) ->
         answers = asking.ask(volumes, nodes.peers(), others)
         mine_already = [each for each in volumes if whereabouts.is_here(each, config, answers)]
         volumes = [each for each in volumes if each not in mine_already]
+        if mine_already:
+            _require_closable(local.me(), instance, primary)
         if not volumes:
             return ""
         holders = {best(None, answers.of(volume)) for volume in volumes}
@@ -55,15 +57,29 @@ def seed(volumes: Sequence[str], instance: str, primary: str, config: Config) ->
         if holder is None:
             _require_promotable(volumes, config, answers)
             return ""
-        if all(_is(answers.of(volume)[holder], TICKET) for volume in volumes):
-            return ""  # it was moved and never started since, so there is nothing new: open fetches it
+        _require_closable(holder, instance, primary)
         line = others.line(holder)
+        for volume in volumes:
+            if _is(answers.of(volume)[holder], TICKET):  # the VM was moved and never started since
+                line.call("accept", seconds=STILL, volume=volume)
         if any(_is(answers.of(volume)[holder], SEALED) for volume in volumes):
             line.call("reclaim", seconds=STILL, volume=volumes[0])
         shrinking(lambda: one(line, volumes[0], local.me(), said, urgent=True, but=mine_already))
         _require_place(volumes, config)
         line.call("word", volumes=sorted(volumes))
     return ""
+
+
+def _require_closable(holder: str, instance: str, primary: str) -> None:
+    """Raise Refused for disks that Ganeti would not find when it closes them: it does that on the VM's primary node.
+
+    It goes on without that only if the node is marked offline (cmdlib/instance_migration.py: _CloseInstanceDisks).
+    """
+    if holder != primary and not asking.given_up([primary]):
+        raise Refused(
+            f"its disks are on {holder}, and Ganeti would look for them on {primary}: 'gnt-instance modify "
+            f"--new-primary={local.me()} {instance}' moves a VM that is stopped, and its start brings the disks"
+        )
 
 
 def _require_place(volumes: Sequence[str], config: Config) -> None:

@@ -41,6 +41,13 @@ def test_a_vm_fails_over_and_back(cluster: Cluster, nothing_left: Callable[[], N
     with other.holding(other.loops()[vm.volumes[0]]):
         vm.is_refused_on(node)
 
+    for each in cluster.nodes:
+        each.run("chmod", "a+x", *HOOKS)
+    cluster.gnt("gnt-instance", "stop", WEB)
+    vm.failover(node)
+    vm.failover(other)  # without a start in between
+    cluster.gnt("gnt-instance", "start", WEB)
+    vm.runs_on(other)
     cluster.gnt("gnt-instance", "remove", "-f", WEB)
     nothing_left()
 
@@ -109,7 +116,7 @@ def test_every_way_to_the_other_node(cluster: Cluster, nothing_left: Callable[[]
 
 @pytest.mark.proof
 def test_disks_that_change_before_the_others_follow(cluster: Cluster, nothing_left: Callable[[], None]) -> None:
-    """Ganeti has a stopped VM elsewhere already: a disk that is added stays there, one that is removed is gone."""
+    """Ganeti has a stopped VM elsewhere already: a disk that is added there stays, and start brings the others."""
     node, other = cluster.nodes
     vm = Vm(cluster, WEB)
     vm.write(node)
@@ -126,16 +133,19 @@ def test_disks_that_change_before_the_others_follow(cluster: Cluster, nothing_le
     cluster.gnt("gnt-instance", "stop", WEB)
     cluster.gnt("gnt-instance", "modify", f"--new-primary={node.fqdn}", WEB)
     cluster.gnt("gnt-instance", "modify", "--disk", "add:size=32M,provider=zfsfile", WEB)
-    vm.failover(other)  # which has the others still
+    said = node.refused("gnt-instance", "failover", "-f", "-n", other.fqdn, WEB)  # which has the others still
+    assert f"--new-primary={other.fqdn} {WEB}" in said, said
+    cluster.gnt("gnt-instance", "modify", f"--new-primary={other.fqdn}", WEB)
     cluster.gnt("gnt-instance", "start", WEB)
     vm.runs_on(other)
     assert len(other.volumes()) == 4
 
     cluster.gnt("gnt-instance", "stop", WEB)
-    cluster.gnt("gnt-instance", "modify", f"--new-primary={node.fqdn}", WEB)
     for index in (3, 2):
         cluster.gnt("gnt-instance", "modify", "--disk", f"{index}:remove", WEB)
-    cluster.gnt("gnt-instance", "start", WEB)
-    vm.runs_on(node)
+    for each in cluster.nodes:
+        left = {name.partition("@")[0].rpartition("/")[2] for name in each.guids() if ".ext.disk" in name}
+        assert left == set(vm.volumes)
+    vm.failover(node)
     cluster.gnt("gnt-instance", "remove", "-f", WEB)
     nothing_left()

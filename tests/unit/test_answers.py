@@ -81,6 +81,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "revoke": {"volumes": [WEB], "number": "0.3", "before": "0.2"},
     "pull": {"volume": WEB, "but": []},
     "reclaim": {"volume": WEB},
+    "accept": {"volume": WEB},
     "word": {"volumes": [WEB, SECOND]},
     "replicate": {"volume": WEB, "to": "node3", "bandwidth": 4096, "urgent": True, "but": []},
     "floor": {"volumes": [WEB], "floor": "7.0"},
@@ -478,6 +479,7 @@ def test_who_pulls_is_who_asked_and_only_what_is_idle_is_given(monkeypatch: pyte
     ("op", "module", "name", "arguments"),
     [
         ("reclaim", opening, "reclaim", (WEB, CONFIG)),
+        ("accept", opening, "accept", (WEB, CONFIG)),
         ("withdraw", withdrawal, "withdraw", (GROUP, "node3", CONFIG)),
         ("remove", forgetting, "remove", (WEB, CONFIG, SOURCE)),
     ],

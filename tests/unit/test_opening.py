@@ -454,6 +454,17 @@ def test_open_takes_what_was_handed_over(world: World) -> None:
     assert (world.mine[WEB].generation, world.mine[WEB].peer, world.mine[WEB].final) == (NOW, "", None)
 
 
+@pytest.mark.parametrize(("mine", "done"), [(GOT, ["ask node2", *TAKEN]), (DISK, []), (COPY, [])])
+def test_what_was_handed_over_and_is_to_go_on_is_made_this_nodes_own(
+    world: World, mine: Record, done: list[str]
+) -> None:
+    has(world, mine, node2=GIVEN)
+    opening.accept(WEB, CONFIG, world)  # type: ignore[arg-type]
+    assert world.mine[WEB].state == (OWNER if mine is GOT else mine.state)
+    assert world.done == done
+    assert not marks.opened(WEB)
+
+
 def test_open_takes_all_disks_that_were_handed_over_together_and_no_other(world: World) -> None:
     third = WEB.replace("disk0", "disk2")
     world.mine = {SECOND: GOT._replace(generation=NEXT), third: GOT._replace(peer=NODE3)}

@@ -84,7 +84,7 @@ class Line:
         self.name = name
 
     def call(self, op: str, **fields: Any) -> dict[str, Any]:
-        assert fields.pop("seconds", 0) == (seeding.STILL if op == "reclaim" else 0)
+        assert fields.pop("seconds", 0) == (seeding.STILL if op in ("reclaim", "accept") else 0)
         told = " ".join(str(value) for value in fields.values())
         self.world.done.append(f"{op} {self.name.removesuffix('.example.com')} {told}")
         if op == "reclaim":
@@ -154,8 +154,22 @@ def test_a_move_that_got_as_far_as_the_ticket_is_made_again(world: World) -> Non
 
 @pytest.mark.parametrize("mine", [DISK, GOT._replace(peer=NODE3)])
 def test_there_is_nothing_to_bring_to_who_has_the_disks(world: World, mine: Record) -> None:
+    """Ganeti would have to close them where they are not, which it leaves out only on a node that is offline."""
     world.have(node1=mine, node2=COPY)
+    with pytest.raises(
+        Refused, match=f"its disks are on {NODE1}, .* for them on {NODE2}: .*--new-primary={NODE1} web1"
+    ):
+        seed(world)
+    world.done.clear()
+    offline(NODE2)
     assert seed(world) == ["ask"]
+
+
+def test_disks_that_are_on_a_third_node_are_not_where_ganeti_closes_them(world: World) -> None:
+    world.have(node3=DISK)
+    with pytest.raises(Refused, match=f"its disks are on {NODE3}"):
+        seed(world)
+    assert world.done == ["ask"]
 
 
 def test_what_was_its_own_once_is_brought_as_if_it_were_not_there(world: World) -> None:
@@ -165,6 +179,7 @@ def test_what_was_its_own_once_is_brought_as_if_it_were_not_there(world: World) 
 
 def test_a_disk_that_was_added_here_is_not_brought(world: World) -> None:
     world.have(node2=DISK)
+    offline(NODE2)
     world.told[NODE2][SECOND], world.mine[SECOND] = None, DISK
     assert seed(world) == ["ask", ROUND.replace(SECOND, WEB).replace("[]", str([SECOND])), f"word node2 {[WEB]}"]
 
@@ -175,9 +190,9 @@ def test_a_node_that_has_but_one_of_the_disks_does_not_have_the_vm(world: World)
     assert seed(world) == ["ask", ROUND, WORD]
 
 
-def test_what_was_moved_and_never_started_is_complete_where_it_is(world: World) -> None:
-    world.have(node2=COPY, node3=Record(TICKET, NEXT, peer=NODE2))
-    assert seed(world) == ["ask"]
+def test_what_was_moved_and_never_started_is_made_its_nodes_own_first(world: World) -> None:
+    world.have(node3=COPY, node2=Record(TICKET, NEXT, peer=NODE3))
+    assert seed(world) == ["ask", f"accept node2 {SECOND}", f"accept node2 {WEB}", ROUND, WORD]
 
 
 def test_the_disks_are_brought_though_a_third_node_is_silent(world: World) -> None:
