@@ -13,6 +13,7 @@ import zfsext
 from zfsext import answers, config
 from zfsext.errors import BadInput, ZfsextError
 from zfsext.peer import PROTOCOL
+from zfsext.request import Say
 
 LONGEST = 1 << 20  # bytes of a request
 
@@ -48,7 +49,7 @@ def main() -> NoReturn:
             os._exit(1)  # in the middle of a stream, of which the rest is no request
 
 
-def _answered(line: bytes, say: answers.Say) -> dict[str, Any]:
+def _answered(line: bytes, say: Say) -> dict[str, Any]:
     try:
         request = json.loads(line)
         if not isinstance(request, dict):

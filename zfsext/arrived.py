@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from zfsext import groups, properties, records, removal, zfs
+from zfsext import groups, local, properties, records, removal, zfs
 from zfsext.config import Config
 from zfsext.errors import Refused
 from zfsext.groups import BRIEF, locked
@@ -29,13 +29,6 @@ def complete(
                 raise Refused(f"{here.name} is no copy of generation {generation} any more")
             if here.record.floor > generation:
                 raise Refused(f"{here.name} was promised to generation {here.record.floor}, which is newer")
-        if all(here.record.round == which for here in group):
-            for here in group:
-                if any(here.copy.dataset.local(name) != value for name, value in new_facts(facts, here).items()):
-                    zfs.change_all({here.name: new_facts(facts, here)})
-            zfs.set_user([here.name for here in group], {properties.ROUNDED: str(taken)})
-            return  # who says so has just looked whether that is all that is here
-        for here in group:
             require_unwritten(here, which)
         zfs.hold({records.snapshot(here.name, which): removal.TAG for here in group})
         zfs.change_all(
@@ -51,6 +44,37 @@ def complete(
         for here in group:
             keep(here, bases)
             prune(here, which, lambda tag, base: tag == removal.TAG or _is_past(tag, base, bases))
+
+
+def idle(
+    facts: Mapping[str, Mapping[str, str]], which: Round, generation: Generation, taken: int, config: Config
+) -> bool:
+    """Note that the round is still the last of all disks of the VM (facts has them), if nothing else is here of them.
+
+    Returns whether that is so.
+    """
+    with locked(list(facts), "round", BRIEF):
+        group = [here for here in local.find_all(list(facts), config).values() if here is not None]
+        if len(group) < len(facts) or not all(_has_just(here, which, generation, facts) for here in group):
+            return False
+        name = f"written{records.snapshot('', which)}"
+        if any(found[name] != "0" for found in zfs.read([here.name for here in group], [name]).values()):
+            return False
+        for here in group:
+            if any(here.copy.dataset.local(name) != value for name, value in new_facts(facts, here).items()):
+                zfs.change_all({here.name: new_facts(facts, here)})
+        zfs.set_user([here.name for here in group], {properties.ROUNDED: str(taken)})
+        return True
+
+
+def _has_just(here: Local, which: Round, generation: Generation, facts: Mapping[str, Mapping[str, str]]) -> bool:
+    return (
+        here.record.state == REPLICA
+        and (here.record.round, here.record.generation) == (which, generation)
+        and here.record.floor <= generation
+        and here.identity == facts[here.volume].get(properties.ID)
+        and here.copy.dataset["receive_resume_token"] in ("-", "")
+    )
 
 
 def new_facts(facts: Mapping[str, Mapping[str, str]], here: Local) -> dict[str, str | None]:

@@ -47,8 +47,6 @@ def from_owner(
     Raises Refused if the node has the disks itself, or if nobody who answers has them.
     """
     _require_candidate()
-    if node != local.me():
-        peers.line(node)  # which takes a while, and mostly it is this node that sends
     owner = whereabouts.holder(volumes[0], config, peers).node
     if owner == node:
         raise Refused(f"{node} has the disks themselves, and needs no copy of them")

@@ -6,7 +6,7 @@ import time
 
 import click
 
-from zfsext import attempt, config, forgetting, human, nodes, progress, scheduled
+from zfsext import config, human, nodes, progress
 from zfsext.cli_common import (
     bandwidth,
     examples,
@@ -35,7 +35,7 @@ from zfsext.peer import peers
     "--jobs",
     type=click.IntRange(1, 64),
     metavar="N",
-    default=scheduled.JOBS,
+    default=2,
     show_default=True,
     help="With --all: how many instances at a time.",
 )
@@ -66,11 +66,18 @@ def replicate(
     began = time.monotonic()
     rate = settings.bandwidth if bandwidth is None else bandwidth
     with peers() as others, progress.shown(_titles(known), quiet=quiet) as said:
+        if node != nodes.this_node():
+            others.line(node)  # which takes a while, and mostly it is this node that sends
+
+        from zfsext import attempt
+
         sent = attempt.from_owner(volumes, node, settings, others, said, rate)
     click.echo(_sent(name, sent, node, began))
 
 
 def _replicate_all(jobs: int, bandwidth: int | None) -> None:
+    from zfsext import forgetting, scheduled
+
     require_cluster()
     settings = config.load()
     if bandwidth is not None:
@@ -99,6 +106,8 @@ def move(instance: str, node: str, bandwidth: int | None, quiet: bool) -> None:
 
     Ends with the exit code of gnt-instance; 0 also if the instance has that primary node already.
     """
+    from zfsext import attempt
+
     known = require_cluster()
     name, target = instance_named(instance, set(), known), node_named(node)
     if nodes.master() != nodes.this_node():

@@ -3,12 +3,14 @@
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from zfsext.transfer import Progress
+if TYPE_CHECKING:
+    from zfsext.transfer import Progress
 
 
 @contextmanager
-def shown(titles: Mapping[str, str], *, quiet: bool = False) -> Iterator[Callable[[Progress], None]]:
+def shown(titles: Mapping[str, str], *, quiet: bool = False) -> "Iterator[Callable[[Progress], None]]":
     """Give what is to be called with each step of a transfer; it shows them if stderr is a terminal.
 
     titles says what to call a volume.
@@ -42,7 +44,7 @@ class _Steps:
         self._before: dict[str, int] = {}
         self._last: dict[str, int] = {}
 
-    def __call__(self, told: Progress) -> None:
+    def __call__(self, told: "Progress") -> None:
         volume = told.volume
         if volume not in self._bars:
             self._bars[volume] = self._add(self._titles.get(volume, volume), total=told.total)

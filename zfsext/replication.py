@@ -4,12 +4,13 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import Any
 
-from zfsext import chance, groups, local, properties, records, rounds, transfer, zfs
+from zfsext import chance, groups, local, properties, rounds, transfer, zfs
 from zfsext.config import Config
 from zfsext.errors import NoSpace, Refused, Speechless
 from zfsext.local import Local
-from zfsext.ownership import OWNER, REPLICA, Round
+from zfsext.ownership import OWNER, Round
 from zfsext.peer import Line, Peers
 from zfsext.transfer import Progress, There
 from zfsext.transfers import alone
@@ -40,13 +41,10 @@ def replicate(
             transfer.require_plain(group)
             group = of_one_time(group, config)
         last = group[0].record.round
-        idle = rounds.idle(group, last)  # while the other node is being called
-        if not idle:
-            zfs.load()
-        there = [transfer.look(line, each) for each in group]
-        if last is not None and idle and complete(there, group, last):
-            _tell(line, group, last, {})
+        if last is not None and rounds.idle(group, last) and _tell(line, "idle", group, last)["idle"]:
             return 0
+        zfs.load()  # while the other node is being called
+        there = [transfer.look(line, each) for each in group]
         require_room(line, group, there)
         if any(node not in each.record.knows for each in group):  # before the first byte
             with groups.locked(volumes, f"replication to {node}"):
@@ -62,7 +60,7 @@ def replicate(
             again = owned(volumes, config)
             if any(now.record.generation != then.record.generation for now, then in zip(again, group, strict=True)):
                 raise Refused("the VM moved while it was replicated")
-            _tell(line, again, which, rounds.bases(again, node))
+            _tell(line, "round", again, which, bases=rounds.bases(again, node))
             groups.change(again, round=which)
         rounds.keep(group, which, node)
         return sender.sent
@@ -111,25 +109,11 @@ def of_one_time(group: list[Local], config: Config) -> list[Local]:
     return groups.refresh(group, config)
 
 
-def complete(there: Sequence[There], group: Sequence[Local], last: Round) -> bool:
-    """Tell whether the other node has the round, and nothing else, of each disk."""
-    name = records.snapshot("", last)[1:]
-    return all(
-        has.record is not None
-        and has.record.state == REPLICA
-        and has.record.round == last
-        and has.record.generation == here.record.generation
-        and not has.token
-        and any(short == name and not has.written[guid] for guid, short in has.snapshots.items())
-        for has, here in zip(there, group, strict=True)
-    )
-
-
-def _tell(line: Line, group: Sequence[Local], which: Round, bases: dict[str, list[str]]) -> None:
+def _tell(line: Line, op: str, group: Sequence[Local], which: Round, **fields: Any) -> dict[str, Any]:
+    """Tell the other node of a round that is there for all disks, and which facts are the disks' now."""
     facts = {each.volume: transfer.facts(each) for each in group}
     generation = str(group[0].record.generation)
-    taken = int(time.time())
-    line.call("round", facts=facts, round=str(which), generation=generation, taken=taken, bases=bases)
+    return line.call(op, facts=facts, round=str(which), generation=generation, taken=int(time.time()), **fields)
 
 
 def require_room(line: Line, group: Sequence[Local], there: Sequence[There]) -> None:

@@ -80,10 +80,8 @@ def bases(group: Sequence[Local], but: str) -> dict[str, list[str]]:
     return found
 
 
-def idle(group: Sequence[Local], which: Round | None) -> bool:
+def idle(group: Sequence[Local], which: Round) -> bool:
     """Tell whether nothing was written to any of the disks, and nobody took a snapshot, since the round."""
-    if which is None:
-        return False
     name = records.snapshot("", which)
     datasets = [each.name for each in group]
     if any(found[f"written{name}"] != "0" for found in zfs.read(datasets, [f"written{name}"]).values()):

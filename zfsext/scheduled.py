@@ -15,8 +15,6 @@ from zfsext.errors import Refused, ZfsextError
 from zfsext.ownership import OWNER
 from zfsext.peer import peers
 
-#: How many VMs are replicated at a time, unless somebody says otherwise.
-JOBS = 2
 #: How long a round may take, in seconds: a first copy is large, and a link may be slow.
 SECONDS = 14 * 86400
 
@@ -30,7 +28,7 @@ class Due(NamedTuple):
     pools: list[str]
 
 
-def run(config: Config, jobs: int = JOBS) -> int:
+def run(config: Config, jobs: int) -> int:
     """Replicate all that is due from this node, and return how many rounds failed; why is said on stderr."""
     from concurrent.futures import ThreadPoolExecutor  # which a round of one VM does not need
 

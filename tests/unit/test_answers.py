@@ -22,7 +22,8 @@ from test_hostile import DISK
 
 from zfsext import (
     answer,
-    answers,
+    answers_copies,
+    answers_disks,
     arrived,
     attempt,
     cluster,
@@ -75,6 +76,7 @@ GOOD: dict[str, dict[str, Any]] = {
         "compression": "lz4",
     },
     "abort": {"volume": WEB, "token": "1-af-c0"},
+    "idle": {"facts": {WEB: FACTS, SECOND: {}}, "round": "0.2-7", "generation": "0.2", "taken": 17},
     "round": {"facts": {WEB: FACTS, SECOND: {}}, "round": "0.2-7", "generation": "0.2", "taken": 17, "bases": BASES},
     "prepare": {"facts": {WEB: FACTS, SECOND: {}}, "final": "0.2-7"},
     "ticket": {"volumes": [WEB], "number": "0.3", "final": "0.2-7", "knows": ["node3"], "bases": BASES},
@@ -206,7 +208,7 @@ RULES: dict[str, Rule] = {
 def good(op: str, field: str, value: object) -> bool:
     """Tell whether the request is taken with this value."""
     if field == "facts":
-        return pairs(VOLUME, GIVEN, empty=False)(value) if op in ("round", "prepare") else GIVEN(value)
+        return pairs(VOLUME, GIVEN, empty=False)(value) if op in ("idle", "round", "prepare") else GIVEN(value)
     if (op, field) == ("receive", "parent"):
         return isinstance(value, str)  # a copy that is there stays where it is
     return RULES[field](value)
@@ -228,7 +230,7 @@ MALFORMED: list[object] = [
 def test_the_trap_holds_who_passes_the_rules(op: str) -> None:
     with pytest.raises(Touched):
         answered({"op": op, **GOOD[op]})
-    assert set(GOOD) == set(answers.OPS)
+    assert set(GOOD) == {*answers_copies.OPS, *answers_disks.OPS}
 
 
 def judged(op: str, field: str, value: object) -> None:
@@ -435,6 +437,13 @@ def test_a_stream_is_taken_once_all_is_ready_for_it(monkeypatch: pytest.MonkeyPa
         "compression": 15,
         "full": True,
     }
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_who_has_nothing_new_is_told_whether_that_is_so_here_too(doer: Put, idle: bool) -> None:
+    called = doer(arrived, "idle", idle).called
+    assert answered({"op": "idle", **GOOD["idle"]}) == {"idle": idle}
+    assert called == [({WEB: FACTS, SECOND: {}}, ROUND7, G2, 17, CONFIG)]
 
 
 def test_the_floors_are_told_to_who_prepares(doer: Put) -> None:

@@ -53,6 +53,7 @@ def _calls(node: Node, others: dict[str, nodes.Node], monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     monkeypatch.setattr(cluster, "load", lambda: KNOWN)
     monkeypatch.setattr(config, "load", lambda: Config(["zfs/vm"], "16K", "", "thin", bandwidth=7 * MIB))
+    monkeypatch.setattr(Peers, "line", lambda *_: None)
     monkeypatch.setattr(attempt, "from_owner", sends("replicate"))
     monkeypatch.setattr(attempt, "until_little_is_left", sends("rounds"))
     monkeypatch.setattr(scheduled, "run", scheduled_run)

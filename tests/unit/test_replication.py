@@ -1,4 +1,4 @@
-"""A round: whether the other node has it already, and whether it has the room for it."""
+"""A round: whether the other node has the room for it."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from conftest import WEB, Node
 from zfsext import local, replication
 from zfsext.config import Config
 from zfsext.errors import NoSpace
-from zfsext.ownership import OWNER, REPLICA, Generation, Record, Round
+from zfsext.ownership import REPLICA, Generation, Record
 from zfsext.transfer import There
 
 CONFIG = Config(["zfs/vm"], "16K", "", "thin")
@@ -36,27 +36,3 @@ def test_what_takes_the_place_of_a_copy_needs_room_as_a_first_one_does(node: Nod
         return
     with pytest.raises(NoSpace, match="has 64 MiB free in zfs/vm, and a first copy takes 65 MiB"):
         replication.require_room(Line(), [here], [there])  # type: ignore[arg-type]
-
-
-ROUND = Round(Generation(0, 2), 7)
-COPY = Record(REPLICA, Generation(0, 2), round=ROUND)
-SOUND = There("node2", COPY, None, {"1": "zfsext-0.2-7", "2": "daily"}, {"1": 0, "2": 0}, "")
-
-
-@pytest.mark.parametrize(
-    ("there", "complete"),
-    [
-        (SOUND, True),
-        (SOUND._replace(record=None), False),
-        (SOUND._replace(record=COPY._replace(state=OWNER)), False),
-        (SOUND._replace(record=COPY._replace(round=Round(Generation(0, 2), 6))), False),
-        (SOUND._replace(record=COPY._replace(generation=Generation(0, 3))), False),
-        (SOUND._replace(token="1-af"), False),  # noqa: S106
-        (SOUND._replace(written={"1": 4096, "2": 0}), False),
-        (SOUND._replace(snapshots={"2": "daily"}), False),
-    ],
-)
-def test_who_has_just_the_round_of_each_disk_needs_no_other(node: Node, there: There, complete: bool) -> None:
-    node.disk(WEB, zfsext_generation="0.2")
-    here = local.require(WEB, CONFIG)
-    assert replication.complete([there, SOUND], [here, here], ROUND) is complete

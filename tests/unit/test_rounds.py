@@ -204,7 +204,6 @@ def test_a_disk_is_idle_if_nothing_was_written_and_no_snapshot_taken(pool: Pool)
     last = Round(NOW, 1)
     pool.have("zfsext-0.2-1")
     assert rounds.idle(pool.group, last)
-    assert not rounds.idle(pool.group, None)
     pool.written[f"{NAMES[1]} written@zfsext-0.2-1"] = "4096"
     assert not rounds.idle(pool.group, last)
     pool.written[f"{NAMES[1]} written@zfsext-0.2-1"] = "-"

@@ -47,14 +47,14 @@ def replicated(rounds: Path) -> list[tuple[str, ...]]:
 def test_a_vm_goes_to_all_nodes_that_its_disks_name_but_this_one(
     rounds: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert scheduled.run(CONFIG) == 0
+    assert scheduled.run(CONFIG, 2) == 0
     assert replicated(rounds) == [("2", NODE2), ("2", NODE3)]
     assert rounds.read_text().split()[2] == "4096"
     assert capfd.readouterr() == ("", "")
 
 
 def test_each_round_is_a_process_of_its_own(rounds: Path) -> None:
-    scheduled.run(CONFIG)
+    scheduled.run(CONFIG, 2)
     assert len({line.split()[3] for line in rounds.read_text().splitlines()} | {str(os.getpid())}) == 3
 
 
@@ -81,7 +81,7 @@ def test_a_hand_over_ends_the_round_of_its_vm_alone(
         return 0
 
     monkeypatch.setattr(attempt, "replicate", replicate)
-    assert scheduled.run(CONFIG) == 1
+    assert scheduled.run(CONFIG, 2) == 1
     assert replicated(rounds) == [("2", NODE3)]
     assert "web1.example.com to node2.example.com ended with status -15\n" in capfd.readouterr().err
 
@@ -90,7 +90,7 @@ def test_a_node_that_is_offline_is_passed_over(
     rounds: Path, others: dict[str, nodes.Node], capfd: pytest.CaptureFixture[str]
 ) -> None:
     others[NODE2] = others[NODE2]._replace(offline=True)
-    assert scheduled.run(CONFIG) == 0
+    assert scheduled.run(CONFIG, 2) == 0
     assert replicated(rounds) == [("2", NODE3)]
     assert capfd.readouterr().err == (
         "zfsext: web1.example.com is not replicated to node2.example.com, which is marked offline\n"
@@ -99,21 +99,21 @@ def test_a_node_that_is_offline_is_passed_over(
 
 def test_a_node_that_is_none_is_a_failure(node: Node, rounds: Path, capfd: pytest.CaptureFixture[str]) -> None:
     node.datasets[f"zfs/vm/{WEB}"]["zfsext:replicas"] = "node9"
-    assert scheduled.run(CONFIG) == 1
+    assert scheduled.run(CONFIG, 2) == 1
     assert replicated(rounds) == [("2", NODE3)]
     assert "to be replicated to node9, which is no node of this cluster\n" in capfd.readouterr().err
 
 
 def test_what_is_on_its_way_already_is_left_to_that(rounds: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with transfers.alone(SECOND, "replication to node3"):
-        assert scheduled.run(CONFIG) == 0
+        assert scheduled.run(CONFIG, 2) == 0
     assert replicated(rounds) == []
     assert f"just now: replication to node3 (pid {os.getpid()}) is under way\n" in capfd.readouterr().err
 
 
 def test_what_cannot_be_read_stops_nothing_else(node: Node, rounds: Path, capfd: pytest.CaptureFixture[str]) -> None:
     node.disk(CLUSTER.node, zfsext_generation="nonsense", zfsext_replicas="node2")
-    assert scheduled.run(CONFIG) == 1
+    assert scheduled.run(CONFIG, 2) == 1
     assert len(replicated(rounds)) == 2
     assert "has properties that zfsext did not write" in capfd.readouterr().err
 
@@ -122,6 +122,6 @@ def test_a_pool_that_does_not_work_is_a_failure(
     rounds: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "kstat/zfs/state").write_text("SUSPENDED\n")
-    assert scheduled.run(CONFIG) == 1
+    assert scheduled.run(CONFIG, 2) == 1
     assert replicated(rounds) == []
     assert capfd.readouterr().err == "zfsext: pool zfs is SUSPENDED\n"
