@@ -50,7 +50,7 @@ def moved(ganeti: cluster.Disk, here: Sequence[Disk]) -> Finding | None:
 def _diverged(disk: Disk, instance: str) -> Finding:
     what = (
         f"{disk.dataset} is a copy of a disk of {instance or 'no instance'} that was set aside, since the disk went on "
-        f"without it: {disk.used_bytes} bytes in {len(disk.snapshots)} snapshots and after them. See what it "
+        f"without it: {human.size(disk.used_bytes)} with its snapshots. See what it "
         "has that the disk has not, and drop it"
     )
     command = typed("zfsext", "resolve", instance) if instance else look(disk.dataset)

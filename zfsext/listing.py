@@ -72,7 +72,8 @@ def pages(disks: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def _lines(disk: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "volume", disk["volume"]
-    yield "role", f"{disk['role']} ({disk['state'] or 'no state of its own'})"
+    state = disk["state"] or "no state of its own"
+    yield "role", disk["role"] if disk["role"] == state else f"{disk['role']} ({state})"
     yield "dataset", disk["dataset"]
     yield "image", f"{disk['directory']}/disk.raw" if disk["directory"] else "not mounted"
     yield "device", ", ".join(device["path"] for device in disk["devices"]) or "none"

@@ -9,7 +9,21 @@ import time
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
-from zfsext import asking, chance, cluster, groups, local, marks, nodes, places, properties, records, streams, zfs
+from zfsext import (
+    asking,
+    chance,
+    cluster,
+    groups,
+    human,
+    local,
+    marks,
+    nodes,
+    places,
+    properties,
+    records,
+    streams,
+    zfs,
+)
 from zfsext.asking import Answers
 from zfsext.config import Config
 from zfsext.errors import Busy, Refused, Speechless, ZfsextError
@@ -184,7 +198,7 @@ def _back_to_round(here: Local) -> str:
     if written != "0":
         _clone_over(here, f"{here.name}{name}")
     rounded = here.copy.dataset.local(properties.ROUNDED) or ""
-    age = f"{(int(time.time()) - int(rounded)) // 60} minutes" if rounded.isdecimal() else "an unknown time"
+    age = human.age(int(time.time()) - int(rounded)) if rounded.isdecimal() else "an unknown time"
     return f"disk {here.volume} is as it was {age} ago, at its last round of replication ({name[1:]})"
 
 

@@ -92,7 +92,7 @@ def test_a_copy_that_was_set_aside_is_diverged() -> None:
         finding = only(aside, cluster)
         assert (finding.severity, finding.kind, finding.subject) == (WARNING, "diverged", aside.dataset)
         assert finding.command == f"zfsext resolve {INSTANCE}"
-        assert "4711 bytes in 1 snapshots" in finding.what
+        assert "without it: 4.60K with its snapshots. See" in finding.what
     assert only(replace(aside, instance=""), None).command.startswith("zfs list ")
 
 
