@@ -62,7 +62,7 @@ def test_scripts_start_without_the_site_module(files: tarfile.TarFile) -> None:
 def test_the_command_is_where_the_sudoers_line_has_it(files: tarfile.TarFile) -> None:
     command = files.getmember("./usr/sbin/zfsext")
     assert command.mode == 0o755
-    assert text(files, command.name).splitlines()[0] == "#!/usr/bin/python3 -I"
+    assert text(files, command.name).splitlines()[0] == "#!/usr/bin/python3 -IS"
     examples = "./usr/share/doc/ganeti-extstorage-zfs/examples"
     assert "NOPASSWD: /usr/sbin/zfsext health --nagios\n" in text(files, f"{examples}/zfsext.sudoers")
     assert "_ZFSEXT_COMPLETE=bash_complete" in text(files, "./usr/share/bash-completion/completions/zfsext")
