@@ -20,7 +20,7 @@ DEFAULTS = {
     "bandwidth": "",
 }
 UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
-SLOWEST = 1 << 10  # bytes per second: less was meant to have a unit
+SLOWEST = 64 << 10  # bytes per second: a piece of a stream has 1 MiB, and a node that is silent for 300 s is given up
 
 
 class Config:
@@ -110,7 +110,7 @@ def bandwidth(text: str) -> int:
         rate = int(digits) << UNITS[unit]
         if rate == 0 or rate >= SLOWEST:
             return rate
-    raise BadInput(f"bandwidth is {shown(text)}; it can be so many bytes per second, at least 1K, such as 50M; 0: all")
+    raise BadInput(f"bandwidth is {shown(text)}; it can be so many bytes per second, at least 64K, such as 50M; 0: all")
 
 
 _DATASET = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:")

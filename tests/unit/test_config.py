@@ -41,7 +41,7 @@ def test_replicas_are_nodes_and_the_bandwidth_is_a_number(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("text", "rate"), [("", 0), ("0", 0), ("1024", 1024), ("1K", 1024), ("50m", 50 << 20), ("2G", 2 << 30)]
+    ("text", "rate"), [("", 0), ("0", 0), ("65536", 65536), ("64K", 65536), ("50m", 50 << 20), ("2G", 2 << 30)]
 )
 def test_a_bandwidth_is_bytes_per_second(text: str, rate: int) -> None:
     assert config.bandwidth(text) == rate
@@ -72,7 +72,7 @@ def test_a_bandwidth_that_cannot_be_meant_is_refused(text: str) -> None:
         for value in ("zfs/vm zfs/vm", "zfs/vm zfs/vm/more", "zfs/vm zfs/vm-standby/more", "zfs/vm-standby", "a/%(b)s")
     ]
     + [f"[zfsext]\nreplicas = {value}\n" for value in ("node2,node3", "node2:node3", "-oProxyCommand", "a a", "a/b")]
-    + ["[zfsext]\nbandwidth = 50\n", "[zfsext]\nbandwidth = fast\n"],
+    + ["[zfsext]\nbandwidth = 50\n", "[zfsext]\nbandwidth = 63K\n", "[zfsext]\nbandwidth = fast\n"],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError):

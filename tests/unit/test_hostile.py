@@ -166,7 +166,7 @@ def test_config(file: Path, good: tuple[str, str], edit: Edit, raw: bytes) -> No
         return
     assert loaded.live
     assert all(re.fullmatch(NODE, name) for name in loaded.replicas)
-    assert loaded.bandwidth == 0 or 1024 <= loaded.bandwidth < 10**12 << 30
+    assert loaded.bandwidth == 0 or 65536 <= loaded.bandwidth < 10**12 << 30
     for parent in loaded.live:
         assert PARENT.fullmatch(parent)
         assert ".." not in parent.split("/")
