@@ -10,7 +10,9 @@ from zfsext.errors import BadInput
 from zfsext.request import Call, Request, Say
 
 #: Where the answers are: the second takes as long again to import, and a round of replication does not need it.
-MODULES = ("answers_copies", "answers_disks")
+#: What is answered though a pool does not work: it is about Ganeti's configuration, or about just that.
+ALWAYS = ("offline", "facts", "disks")
+MODULES = ("answers_copies", "answers_disks", "answers_people")
 
 
 def answer(request: dict[str, Any], source: str, config: Config, say: Say) -> dict[str, Any]:
@@ -22,7 +24,7 @@ def answer(request: dict[str, Any], source: str, config: Config, say: Say) -> di
     found = _found(op) if isinstance(op, str) else None
     if found is None:
         raise BadInput(f"{contract.shown(str(op))} is no request")
-    for name in places.pools(config.live) if op != "offline" else ():  # of which it is not
+    for name in places.pools(config.live) if op not in ALWAYS else ():
         pool.require(name)
     return found(Call(Request(request), records.node(source), config, say))
 

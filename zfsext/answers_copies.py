@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from zfsext import arrived, contract, dropping, parameters, places, records, taking, tickets, zfs
+from zfsext import arrived, contract, dropping, parameters, places, records, rewinding, taking, tickets, zfs
 from zfsext.config import standby
 from zfsext.errors import BadInput
 from zfsext.request import Call
@@ -33,9 +33,7 @@ def _room(call: Call) -> dict[str, Any]:
 
 
 def _receive(call: Call) -> dict[str, Any]:
-    short = call.request["snapshot"]
-    if not isinstance(short, str) or not short or set(short) & set("/@#%\n\t") or not short.isprintable():
-        raise BadInput(f"{contract.shown(str(short))} is no snapshot's name")
+    short = call.request.short("snapshot")
     parent, compression, full = (call.request[name] for name in ("parent", "compression", "full"))
     if not isinstance(parent, str) or not isinstance(compression, str) or not isinstance(full, bool):
         raise BadInput("parent and compression must be texts, and full be true or false")
@@ -71,7 +69,17 @@ def _idle(call: Call) -> dict[str, Any]:
 def _round(call: Call) -> dict[str, Any]:
     facts = call.request.facts_of_all()
     which, generation = records.round_(call.request["round"]), records.generation(call.request["generation"])
-    arrived.complete(facts, which, generation, call.request.number("taken"), call.request.bases(), call.config)
+    taken, bases, kept = call.request.number("taken"), call.request.bases(), call.request.moments()
+    arrived.complete(facts, which, generation, taken, bases, kept, call.config)
+    return {}
+
+
+def _rewind(call: Call) -> dict[str, Any]:
+    guid, identity = call.request["guid"], call.request["id"]
+    if not isinstance(guid, str) or not (identity is None or isinstance(identity, str)):
+        raise BadInput("guid must be a text, and id one or null")
+    number = records.generation(call.request["generation"])
+    rewinding.rewind(call.request.volume(), call.source, guid, identity, number, call.config)
     return {}
 
 
@@ -119,6 +127,7 @@ OPS: dict[str, Callable[[Call], dict[str, Any]]] = {
     "abort": _abort,
     "idle": _idle,
     "round": _round,
+    "rewind": _rewind,
     "prepare": _prepare,
     "ticket": _ticket,
     "revoke": _revoke,

@@ -8,6 +8,7 @@ from zfsext import (
     forgetting,
     groups,
     handover,
+    leftovers,
     marks,
     opening,
     peer,
@@ -46,6 +47,8 @@ def _accept(call: Call) -> dict[str, Any]:
 def _word(call: Call) -> dict[str, Any]:
     volumes = call.request.volumes()
     with groups.locked(volumes, "word", groups.BRIEF):
+        for volume in volumes:
+            leftovers.tidy(volume, call.config)
         renaming.require(groups.require(volumes, call.config), live=False)  # while the VM runs, not when it is down
         marks.set_word(marks.Word(call.source, volumes))
     return {}

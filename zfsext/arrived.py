@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from zfsext import groups, local, properties, records, removal, zfs
+from zfsext import groups, local, moments, properties, records, removal, zfs
 from zfsext.config import Config
 from zfsext.errors import Refused
 from zfsext.groups import BRIEF, locked
@@ -16,11 +16,13 @@ def complete(
     generation: Generation,
     taken: int,
     bases: Mapping[str, Sequence[Round]],
+    kept: Mapping[str, Sequence[str]],
     config: Config,
 ) -> None:
     """Note that the round is here for all disks of the VM (facts has them), and destroy what it makes superfluous.
 
-    bases are what the next increments to other nodes begin with: this one keeps them for when the disk is its own.
+    bases are what the next increments to other nodes begin with: this one keeps them for when the disk is its own. kept
+    are the snapshots of moments (zfsext.moments) that the disks still have, by the volumes: what was pruned there goes.
     """
     with locked(list(facts), "round", BRIEF):
         group = groups.require(list(facts), config)
@@ -44,6 +46,9 @@ def complete(
         for here in group:
             keep(here, bases)
             prune(here, which, lambda tag, base: tag == removal.TAG or _is_past(tag, base, bases))
+            snapshots = zfs.snapshots(here.name)
+            until = next(each.txg for each in snapshots if each.name == records.snapshot(here.name, which))
+            zfs.destroy_free(moments.gone(snapshots, until, kept.get(here.volume, ())))
 
 
 def idle(

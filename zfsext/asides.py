@@ -5,7 +5,6 @@ from typing import NamedTuple
 
 from zfsext import datasets, local, places, properties, records, removal, streams, zfs
 from zfsext.config import STANDBY_SUFFIX, Config
-from zfsext.errors import Busy
 from zfsext.lock import VolumeLock
 from zfsext.places import ASIDE, Copy
 
@@ -83,24 +82,10 @@ def drop(copies: Sequence[Aside], config: Config) -> None:
 
     Raises Busy, before anything is destroyed, for what somebody else holds or has cloned.
     """
-    reasons = [words for each in copies for words in _kept(each)]
-    if reasons:
-        raise Busy(
-            f"nothing was destroyed: {'; '.join(reasons)}. 'zfs release' the holds, 'zfs promote' or destroy the clones"
-        )
+    removal.require_free(snapshot for each in copies for snapshot in each.snapshots)
     for each in copies:
         with VolumeLock(each.volume, "resolve"):
             _destroy(each, config)
-
-
-def _kept(aside: Aside) -> Iterator[str]:
-    for snapshot in aside.snapshots:
-        tags = zfs.holds(snapshot.name) if snapshot.holds else []
-        others = [tag for tag in tags if not removal.tagged_by_us(tag)]
-        if others:
-            yield f"{snapshot.name} is held ({', '.join(others)})"
-        for clone in snapshot.clones:
-            yield f"{snapshot.name} has the clone {clone}"
 
 
 def _destroy(aside: Aside, config: Config) -> None:
@@ -109,9 +94,7 @@ def _destroy(aside: Aside, config: Config) -> None:
     if aside.dataset not in there or not _ours(there[aside.dataset]):
         return  # it was dropped, or made a disk again, meanwhile
     copy = Copy(parent, there[aside.dataset], live=False)
-    tags = {each.name: zfs.holds(each.name) for each in zfs.snapshots(copy.name) if each.holds}
-    ours = {name: [tag for tag in held if removal.tagged_by_us(tag)] for name, held in tags.items()}
-    zfs.release_holds({name: held for name, held in ours.items() if held})
+    removal.release(zfs.snapshots(copy.name))
     if copy.dataset["receive_resume_token"] not in ("-", ""):
         streams.abort(copy.name)
     removal.destroy(copy)

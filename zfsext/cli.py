@@ -25,6 +25,14 @@ MODULES = {
     "forget": "cli_copies",
     "resolve": "cli_copies",
     "sweep": "cli_copies",
+    "snapshot": "cli_snapshots",
+    "rollback": "cli_snapshots",
+    "clone": "cli_clone",
+    "undelete": "cli_clone",
+    "mount": "cli_view",
+    "umount": "cli_view",
+    "setup": "cli_setup",
+    "doctor": "cli_setup",
 }
 
 

@@ -47,6 +47,18 @@ def quiet(command: Callable[..., Any]) -> Callable[..., Any]:
     return click.option("--quiet", "-q", is_flag=True, help="Show no progress, on a terminal either.")(command)
 
 
+def dry_run(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the option --dry-run, as dry."""
+    return click.option("--dry-run", "-n", "dry", is_flag=True, help="Say what would be done, and do nothing.")(command)
+
+
+def verbose(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the option --verbose."""
+    return click.option("--verbose", "-v", is_flag=True, help="Print the operations on ZFS, as one types them.")(
+        command
+    )
+
+
 def require_root() -> None:
     """Raise Refused for anybody but root."""
     if os.geteuid() != 0:

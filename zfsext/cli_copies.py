@@ -5,6 +5,7 @@ import click
 from zfsext import (
     asides,
     cluster,
+    completion,
     config,
     datasets,
     forgetting,
@@ -21,8 +22,15 @@ from zfsext.peer import peers
 
 
 @click.command(epilog=examples("zfsext forget web1 --on node2"))
-@click.argument("instance")
-@click.option("--on", "on", metavar="NODE", required=True, help="The node whose copies are to go.")
+@click.argument("instance", shell_complete=completion.instances)
+@click.option(
+    "--on",
+    "on",
+    metavar="NODE",
+    shell_complete=completion.other_nodes,
+    required=True,
+    help="The node whose copies are to go.",
+)
 def forget(instance: str, on: str) -> None:
     """Destroy the copies of an instance's disks on a node, and replicate nothing there any more.
 
@@ -53,7 +61,7 @@ def forget(instance: str, on: str) -> None:
 
 
 @click.command(epilog=examples("zfsext resolve web1", "zfsext resolve web1 --drop"))
-@click.argument("instance")
+@click.argument("instance", shell_complete=completion.instances)
 @click.option("--drop", is_flag=True, help="Destroy them, with their snapshots.")
 def resolve(instance: str, drop: bool) -> None:
     """Say what the copies of an instance's disks have that were set aside on this node.

@@ -1,46 +1,79 @@
 """The commands that show disks: list and show."""
 
 import json
+from typing import Any
 
 import click
 
-from zfsext import cluster, config, inventory, listing
-from zfsext.cli_common import AS_JSON, examples, instance_named, require_root
+from zfsext import cluster, completion, config, inventory, listing, nodes, owner, progress
+from zfsext.cli_common import AS_JSON, examples, instance_named, require_cluster, require_root
 from zfsext.cluster import Cluster
-from zfsext.errors import PoolUnavailable
+from zfsext.errors import PoolUnavailable, ZfsextError
 from zfsext.inventory import Inventory
+from zfsext.peer import peers
 
 
 @click.command(
     "list",
     epilog=examples(
         "zfsext list",
+        "zfsext list --all",
         "zfsext list | grep ' new '",
         "zfsext list --json | jq -r '.[] | select(.role == \"live\") | .volume'",
     ),
 )
+@click.option("--all", "everywhere", is_flag=True, help="Those of all nodes that answer; on a master candidate.")
+@click.option("--snapshots", is_flag=True, help="Count the snapshots too, which takes longer the more there are.")
 @AS_JSON
-def list_(as_json: bool) -> None:
-    """List the disks of this node, by instance.
+def list_(everywhere: bool, snapshots: bool, as_json: bool) -> None:
+    """List the disks of this node, or of all, by instance.
 
     ROLE is what a dataset is: live (a disk that this node owns), new (in the making), export (what gnt-backup reads),
     replica (a copy of another node's disk, AGE old), sealed (given to another node), ticket (given to this one), aside
-    (a copy that another has passed over), standby (any other beside the live ones), stray (below a parent that is not
-    configured), foreign (not made by zfsext). SIZE is the disk's, USED what it takes of the pool.
+    (a copy that another has passed over), kept (what a disk was before a rollback), removed (it can be had back),
+    standby (any other beside the live ones), stray (below a parent that is not configured), foreign (not made by
+    zfsext). SIZE is the disk's, USED what it takes of the pool, WRITTEN what is newer than its last snapshot, REPLICAS
+    the nodes that it is replicated to by timer.
     """
-    found, known = _look()
-    disks = listing.known(found, known)
+    if everywhere:
+        disks, unseen = _everywhere(snapshots=snapshots)
+    else:
+        found, known = _look(whole=snapshots)
+        disks, unseen = listing.known(found, known), _unseen(found)
     if as_json:
         click.echo(json.dumps(disks, indent=2))
     else:
-        listing.table(disks)
-    _require_whole(found)
+        listing.table(disks, nodes=everywhere, snapshots=snapshots)
+    _require_all_seen(unseen)
+
+
+def _everywhere(*, snapshots: bool) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the disks of all nodes, each with the node that it is on, and why some could not be asked."""
+    known = require_cluster()
+    settings = config.load()
+    disks, silent = [], []
+    with progress.working("asking the nodes"), peers() as others:
+        for node in sorted({known.node, *nodes.peers()}):
+            try:
+                answer = owner.at(node, "disks", settings, others, snapshots=snapshots)
+            except ZfsextError as error:
+                silent.append(str(error))
+                continue
+            silent += [f"{node}: {each}" for each in answer["ill"]]
+            disks += [{**each, **_as_ganeti_has(each, known), "on_node": node} for each in answer["disks"]]
+    return listing.in_order(disks), silent
+
+
+def _as_ganeti_has(disk: dict[str, Any], known: Cluster) -> dict[str, Any]:
+    """Return what this node knows of a disk that the node which has it may not: only candidates have it all."""
+    ganeti = known.disks.get(disk["volume"])
+    return {"instance": ganeti.instance, "disk": ganeti.index, "node": ganeti.node} if ganeti else {}
 
 
 @click.command(
     epilog=examples("zfsext show web1", "zfsext show web1 --json | jq '.disks[].snapshots | length'"),
 )
-@click.argument("instance")
+@click.argument("instance", shell_complete=completion.instances)
 @AS_JSON
 def show(instance: str, as_json: bool) -> None:
     """Show all that is known of an instance's disks.
@@ -64,23 +97,25 @@ def show(instance: str, as_json: bool) -> None:
             click.echo(f"  not on this node; Ganeti has it on {disk.node}")
         if not here and not absent:
             click.echo(f"{name} has no zfsfile disk on this node", err=True)
-    _require_whole(found)
+    _require_all_seen(_unseen(found))
 
 
-def _look() -> tuple[Inventory, Cluster | None]:
+def _look(*, whole: bool = True) -> tuple[Inventory, Cluster | None]:
     """Return what is here and what Ganeti knows; Ganeti first, since it makes a disk before it writes it down."""
     require_root()
     known = cluster.load()
-    return inventory.take(config.load()), known
+    return inventory.take(config.load(), whole=whole), known
 
 
-def _require_whole(found: Inventory) -> None:
-    """Raise PoolUnavailable if something may be on a pool that does not work."""
-    for pool in found.pools:
-        if not pool.works:
-            raise PoolUnavailable(
-                f"pool {pool.name} is {pool.state or 'not imported'}, so what is on it is not shown: 'zfsext health'"
-            )
+def _unseen(found: Inventory) -> list[str]:
+    """Return the pools that do not work, in words: what is on them is not in what was found."""
+    return [f"pool {each.name} is {each.state or 'not imported'}" for each in found.pools if not each.works]
+
+
+def _require_all_seen(unseen: list[str]) -> None:
+    """Raise PoolUnavailable if something is not shown."""
+    if unseen:
+        raise PoolUnavailable(f"{'; '.join(unseen)}, so what is on it is not shown: 'zfsext health'")
 
 
 COMMANDS = (list_, show)

@@ -6,7 +6,7 @@ import time
 
 import click
 
-from zfsext import config, human, nodes, progress
+from zfsext import completion, config, human, nodes, progress
 from zfsext.cli_common import (
     bandwidth,
     examples,
@@ -28,8 +28,10 @@ from zfsext.peer import peers
         "zfsext replicate --all --jobs 4",
     ),
 )
-@click.argument("instance", required=False)
-@click.option("--to", "to", metavar="NODE", help="The node that the copy is to be on.")
+@click.argument("instance", required=False, shell_complete=completion.instances)
+@click.option(
+    "--to", "to", metavar="NODE", shell_complete=completion.other_nodes, help="The node that the copy is to be on."
+)
 @click.option("--all", "everything", is_flag=True, help="Replicate all disks here that name nodes for their copies.")
 @click.option(
     "--jobs",
@@ -94,8 +96,8 @@ def _titles(known: Cluster) -> dict[str, str]:
 
 
 @click.command(epilog=examples("zfsext move web1 node2", "zfsext move web1 node2 --bandwidth 50M"))
-@click.argument("instance")
-@click.argument("node")
+@click.argument("instance", shell_complete=completion.instances)
+@click.argument("node", shell_complete=completion.other_nodes)
 @bandwidth
 @quiet
 def move(instance: str, node: str, bandwidth: int | None, quiet: bool) -> None:

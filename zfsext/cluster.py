@@ -132,6 +132,11 @@ def _as_written(data: str) -> Iterator[None]:
         raise SystemRefused(f"{data}/{CONFIG} is not what Ganeti writes: {type(error).__name__} {error}") from error
 
 
+def configuration(data: str = DATA) -> dict[str, Any] | None:
+    """Return Ganeti's whole configuration; None if this node, which is no master candidate, does not have it."""
+    return _config(data)
+
+
 def _by_volume(config: dict[str, Any]) -> dict[str, Disk]:
     """Return the attached disks, those of an instance in the order of their indexes."""
     return {disk.volume: disk for instance in config["instances"].values() for disk in _disks(instance, config)}

@@ -18,8 +18,10 @@ DEFAULTS = {
     "reservation": "thin",
     "replicas": "",
     "bandwidth": "",
+    "keep_removed": "",
 }
 UNITS = {"": 0, "K": 10, "M": 20, "G": 30}
+DURATIONS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 SLOWEST = 64 << 10  # bytes per second: a piece of a stream has 1 MiB, and a node that is silent for 300 s is given up
 
 
@@ -27,10 +29,10 @@ class Config:
     """The configuration, checked. live are the parents of disks that live here, the default one first.
 
     replicas are the nodes that new disks are replicated to; bandwidth, in bytes per second, is what a transfer may
-    take, and 0 is all there is.
+    take, and 0 is all there is. keep_removed is for how many seconds a removed disk can be had back; 0: not at all.
     """
 
-    __slots__ = ("bandwidth", "compression", "live", "recordsize", "replicas", "reservation")
+    __slots__ = ("bandwidth", "compression", "keep_removed", "live", "recordsize", "replicas", "reservation")
 
     def __init__(
         self,
@@ -40,6 +42,7 @@ class Config:
         reservation: str,
         replicas: Sequence[str] = (),
         bandwidth: int = 0,
+        keep_removed: int = 0,
     ) -> None:
         self.live = live
         self.recordsize = recordsize
@@ -47,6 +50,7 @@ class Config:
         self.reservation = reservation
         self.replicas = replicas
         self.bandwidth = bandwidth
+        self.keep_removed = keep_removed
 
 
 def standby(parent: str) -> str:
@@ -91,9 +95,10 @@ def load(path: str = PATH) -> Config:
     try:
         replicas = node_names("replicas", values["replicas"].split())
         rate = bandwidth(values["bandwidth"])
+        kept = duration("keep_removed", values["keep_removed"])
     except BadInput as error:
         raise ConfigError(f"{path}: {error}") from error
-    return Config(live, values["recordsize"], values["compression"], values["reservation"], replicas, rate)
+    return Config(live, values["recordsize"], values["compression"], values["reservation"], replicas, rate, kept)
 
 
 def bandwidth(text: str) -> int:
@@ -111,6 +116,16 @@ def bandwidth(text: str) -> int:
         if rate == 0 or rate >= SLOWEST:
             return rate
     raise BadInput(f"bandwidth is {shown(text)}; it can be so many bytes per second, at least 64K, such as 50M; 0: all")
+
+
+def duration(name: str, text: str) -> int:
+    """Return the seconds that a text such as 7d means, with m, h, d or w; 0 for 0 or an empty one. Raises BadInput."""
+    digits, unit = text[:-1], text[-1:]
+    if text in ("", "0"):
+        return 0
+    if unit in DURATIONS and digits and len(digits) <= 5 and DIGITS.issuperset(digits):
+        return int(digits) * DURATIONS[unit]
+    raise BadInput(f"{name} is {shown(text)}; it can be a time such as 12h, 7d or 4w, or empty: not at all")
 
 
 _DATASET = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.:")

@@ -22,6 +22,7 @@ from zfsext import (
     records,
     removal,
     reservation,
+    source,
     zfs,
 )
 from zfsext.config import Config, standby
@@ -41,6 +42,13 @@ def create(request: Request, config: Config) -> None:
     Raises AlreadyThere, NoSpace, BadInput, KeyNotLoaded, and what ZFS refuses; nothing is left behind then.
     """
     wanted = parameters.parse(request.parameters, config)
+    if (
+        wanted.source and cluster.knows(request.volume) is True
+    ):  # Ganeti keeps parameters, and promises an empty disk now
+        os.write(2, f"zfsext: {request.volume} is made anew, and empty: source= was for its first time\n".encode())
+        wanted.source = ""
+    if wanted.source:
+        wanted.recordsize = source.require(wanted, request.parameters)
     found = places.find(request.volume, config)
     for copy in found.copies:
         if removal.abandoned(copy, request.volume):
@@ -65,19 +73,27 @@ def create(request: Request, config: Config) -> None:
     }
     if wanted.replicas:
         user[properties.REPLICAS] = " ".join(wanted.replicas)
-    zfs.create(new, _native(wanted, reserved), user)
     try:
-        directory = places.private_directory(new)
-        mounts.mount(new, directory)
-        image.create(directory, request.size)
-        attachment.unmounted(new)
-        mounts.remove_directory(directory)
+        if wanted.source:
+            source.clone(wanted, new, request, _native(wanted, reserved), user)
+        else:
+            _begin(new, request.size, _native(wanted, reserved), user)
         first = records.changes(_first(over), zfs.read([new], ["guid"])[new]["guid"])
         zfs.change_all({new: {**first, "readonly": None}})
         zfs.rename(new, places.live_name(wanted.parent, request.volume))
     except (ZfsextError, OSError) as error:
         _undo(wanted.parent, new, error)
         raise
+
+
+def _begin(new: str, size: int, native: Mapping[str, int], user: Mapping[str, str]) -> None:
+    """Make the dataset with an image of holes in it."""
+    zfs.create(new, native, user)
+    directory = places.private_directory(new)
+    mounts.mount(new, directory)
+    image.create(directory, size)
+    attachment.unmounted(new)
+    mounts.remove_directory(directory)
 
 
 def _nodes_without_it(volume: str) -> frozenset[str]:
@@ -151,6 +167,8 @@ def _is_the_same(copy: Copy, request: Request, wanted: Parameters) -> bool:
     if copy.dataset.number("recordsize") != wanted.recordsize:
         return False
     if (copy.dataset.number("refreservation") > 0) != wanted.thick or zfs.snapshots(copy.name):
+        return False
+    if wanted.source:  # that nobody wrote to it since cannot be told
         return False
     directory = attachment.mounted(copy)
     file = image.open_checked(directory)

@@ -1,6 +1,6 @@
 """The end of a copy of a disk that lives elsewhere, or nowhere any more; never of the disk itself."""
 
-from zfsext import attachment, local, marks, properties, removal, streams, zfs
+from zfsext import attachment, kept, local, marks, properties, removal, streams, zfs
 from zfsext.config import Config
 from zfsext.errors import Busy, Refused
 from zfsext.groups import BRIEF, locked
@@ -18,7 +18,9 @@ def forget(volume: str, identity: str | None, owner: Generation | None, config: 
     """
     with taken_over(volume, "forget"), locked([volume], "forget", BRIEF):
         here = local.find(volume, config)
+        former = kept.found([volume], config)
         if here is None:
+            removal.drop(former if owner is None else [], config)
             return
         if here.record.state in (OWNER, TICKET):
             raise Refused(f"{here.name} is the disk itself, and no copy of it")
@@ -26,6 +28,12 @@ def forget(volume: str, identity: str | None, owner: Generation | None, config: 
             raise Refused(f"{here.name} is another disk ({properties.ID} differs)")
         if owner is not None and max(here.record.generation, here.record.floor).epoch > owner.epoch:
             raise Refused(f"{here.name} is of a newer time (generation {here.record.generation}) than {owner}")
+        if owner is not None and any(not each.copy for each in former):
+            instance = here.copy.dataset.local(properties.INSTANCE) or "INSTANCE"
+            raise Refused(
+                f"what the disk was before a rollback is kept beside {here.name}: 'zfsext rollback {instance} --drop' "
+                "first, if nobody needs it"
+            )
         destroy(here, config)
         VolumeLock(volume, "forget").forget()
 
@@ -33,12 +41,15 @@ def forget(volume: str, identity: str | None, owner: Generation | None, config: 
 def destroy(here: Local, config: Config) -> None:
     """Destroy a copy with all that is ours on it."""
     attachment.detach(here.volume, config)
+    former = kept.found([here.volume], config)
+    mine = {each.dataset for each in former}
     snapshots = zfs.snapshots(here.name)
     zfs.release_holds({each.name: _our_tags(each) for each in snapshots if each.holds})
-    held = [each for each in zfs.snapshots(here.name) if each.holds or each.clones]
+    held = [each for each in zfs.snapshots(here.name) if each.holds or set(each.clones) - mine]
     if held:
         names = ", ".join(each.name for each in held)
         raise Busy(f"{here.name} was not destroyed: {names} is held or has clones, 'zfs holds' tells by whom")
+    removal.drop(former, config)
     if here.copy.dataset["receive_resume_token"] not in ("-", ""):
         streams.abort(here.name)
     removal.destroy(here.copy)

@@ -8,7 +8,19 @@ import contextlib
 import os
 from collections.abc import Collection
 
-from zfsext import asking, cluster, dropping, local, marks, nodes, outcome, removal, zfs
+from zfsext import (
+    asking,
+    cluster,
+    dropping,
+    local,
+    marks,
+    nodes,
+    outcome,
+    properties,
+    removal,
+    removed,
+    zfs,
+)
 from zfsext.config import Config
 from zfsext.errors import Refused, Speechless, ZfsextError
 from zfsext.lock import VolumeLock
@@ -33,8 +45,10 @@ def remove(volume: str, config: Config, peers: Peers, asker: str = "") -> None:
 
 def _remove(volume: str, config: Config, peers: Peers, asker: str) -> None:
     here = local.find(volume, config)
+    if here is not None and here.record.state == OWNER:
+        here = local.settle(here, config)
     if here is None or (here.record.state == OWNER and not asking.who_may_know(here)):
-        removal.remove(volume, config)
+        _end(volume, config)
         _forget(volume)
         return
     if here.record.state == OWNER and not local.stands(here):
@@ -55,12 +69,22 @@ def _remove(volume: str, config: Config, peers: Peers, asker: str) -> None:
         local.settle(local.require(volume, config), config)
     note(volume, identity, knows)
     try:
-        removal.remove(volume, config)
+        _end(volume, config)
     except (ZfsextError, OSError):
         note(volume, identity, ())  # the disk is still there, and so are its copies
         raise
     _forget(volume)
     end_copies(volume, identity, knows - {asker}, peers)
+
+
+def _end(volume: str, config: Config) -> None:
+    """Destroy the disk itself, or put it aside for as long as removed disks can be had back here."""
+    here = local.find(volume, config)
+    known = here is not None and here.copy.dataset.local(properties.INSTANCE)
+    if config.keep_removed and known:  # what never had an instance is what a failed gnt-instance add takes back
+        removed.put_aside(volume, config)
+    else:
+        removal.remove(volume, config)
 
 
 def _forget(volume: str) -> None:
@@ -157,4 +181,5 @@ def sweep(config: Config, peers: Peers) -> list[str]:
                 end_copies(volume, identity, set(names) & set(nodes.peers()), peers)
         except ZfsextError as error:
             os.write(2, f"zfsext: {volume}: {error}\n".encode(errors="replace"))
-    return [f"{volume} on {', '.join(names)}" for volume, (_, names) in noted().items()]
+    left = [f"{volume} on {', '.join(names)}" for volume, (_, names) in noted().items()]
+    return left + removed.purge_old(config)

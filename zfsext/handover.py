@@ -19,6 +19,7 @@ from zfsext import (
     records,
     renaming,
     replication,
+    reservation,
     rounds,
     transfer,
     zfs,
@@ -96,7 +97,7 @@ def give(
         group = _current(group, config, peers, asked=asked)
         line = peers.line(target)
         group = replication.of_one_time(group, config)
-        there = [transfer.look(line, each) for each in group]
+        there = transfer.back_together(line, group, [transfer.look(line, each) for each in group])
         number = _number(group, [each.record.floor for each in there if each.record is not None])
         for each in group:
             if each.record.state == TICKET and each.record.final is not None:
@@ -175,7 +176,7 @@ def _seal(group: list[Local], final: Round, number: Generation, line: Line, conf
     group = groups.refresh(group, config)  # which moves them to their place
     for each in group:
         marks.forget(each.volume, marks.FRESH, marks.OVERRIDDEN)
-        local.drop_reservation(each)
+        reservation.drop(each.copy.dataset)
         name = records.snapshot("", final)
         if zfs.read([each.name], [f"written{name}"])[each.name][f"written{name}"] != "0":
             raise Refused(f"{each.name} was written to while it was sealed: 'gnt-instance start' here takes it back")

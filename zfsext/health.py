@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from zfsext import claim, copies, inventory, removal, reservation
+from zfsext import claim, copies, former, inventory, removal, reservation
 from zfsext.claim import Claim
 from zfsext.cluster import Cluster
 from zfsext.config import PATH, standby
@@ -32,6 +32,7 @@ def examine(found: Inventory, known: Cluster | None, limits: Limits) -> list[Fin
     for disk in found.disks:
         findings += [*_place(disk, found, known), *_devices(disk), *_leftovers(disk)]
         findings += copies.examine(disk, found, known, limits)
+        findings += former.examine(disk, found, known)
         if disk.role == LIVE and not disk.busy:
             findings += [*_sizes(disk, known), *_reservation(disk, known), *_fill(disk, found, known, limits)]
     if known is not None and known.complete and found.complete:

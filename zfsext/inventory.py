@@ -57,6 +57,10 @@ LIVE, NEW, EXPORT, STANDBY, STRAY, FOREIGN = "live", "new", "export", "standby",
 #: What a copy of a disk is, by its state alone: a script that was killed may have left it in another place.
 REPLICA, SEALED, TICKET, ASIDE = ownership.REPLICA, ownership.SEALED, ownership.TICKET, local.ASIDE
 COPIES = (REPLICA, SEALED, TICKET, ASIDE)
+#: What is no copy, and can become a disk again if somebody wants that, by what its name has after the volume's.
+KEPT, REMOVED = ownership.KEPT, ownership.REMOVED
+FORMER = {places.KEPT: KEPT, places.REMOVED: REMOVED}
+FORMER_MARKS = "|".join(re.escape(mark) for mark in FORMER)
 #: What zfsext counts as the disk, or can make it: of these a node has one at the most.
 DISKS = (LIVE, TICKET, SEALED, REPLICA)
 
@@ -199,11 +203,16 @@ def size(disk: Disk, cluster: Cluster | None) -> int | None:
     return disk.size_mib or (known.size if known else None)
 
 
-def take(config: Config) -> Inventory:
-    """Return the inventory. Raises ZfsextError if a pool stops working meanwhile, or ZFS refuses."""
+def take(config: Config, *, whole: bool = True) -> Inventory:
+    """Return the inventory. Raises ZfsextError if a pool stops working meanwhile, or ZFS refuses.
+
+    Without the whole it has no snapshots, no figures of the pools and nothing of what the node lacks or has left over:
+    that takes as long as ZFS takes to list the datasets, however many snapshots there are.
+    """
     working = [name for name in pool.imported() if pool.works(name)]
     with _alone():
-        text = guard.run(lambda: json.dumps(asdict(_taken(config, working))), working, "the look at the disks", SECONDS)
+        look = _taken if whole else _glance
+        text = guard.run(lambda: json.dumps(asdict(look(config, working))), working, "the look at the disks", SECONDS)
     read = json.loads(text)
     read["disks"] = [
         Disk(
@@ -247,9 +256,17 @@ def ill(config: Config) -> list[Pool]:
     return [Pool(name, pool.state(name)) for name in places.pools(config.live) if not pool.works(name)]
 
 
+def _glance(config: Config, working: list[str]) -> Inventory:
+    parents = [parent for parent in config.live if pool.of(parent) in working]
+    disks = list(_disks(parents, working, snapshots=False)) if working else []
+    return Inventory(
+        disks, [Pool(name, pool.state(name)) for name in places.pools(config.live)], taken=int(time.time())
+    )
+
+
 def _taken(config: Config, working: list[str]) -> Inventory:
     parents = [parent for parent in config.live if pool.of(parent) in working]
-    disks = list(_disks(parents, working)) if working else []
+    disks = list(_disks(parents, working, snapshots=True)) if working else []
     space = zfs.space(places.pools(parents)) if parents else {}
     rights = zfs.read([*space, *parents], ["used", "available"]) if space else {}
     pools = [
@@ -281,16 +298,18 @@ def _state(name: str) -> str:
     return "just imported" if pool.works(name) else pool.state(name)
 
 
-def _disks(parents: list[str], working: list[str]) -> Iterator[Disk]:
+def _disks(parents: list[str], working: list[str], *, snapshots: bool) -> Iterator[Disk]:
     both = [name for parent in parents for name in (parent, standby(parent))]
     busy = _at_work()
-    datasets = zfs.tree(both, PROPERTIES) if both else {}
-    roots = [name for name in both if name in datasets]
-    strays = [name for name in zfs.with_local(working, STATE) if name not in datasets]
-    datasets |= zfs.read(strays, PROPERTIES) if strays else {}
-    snapshots = zfs.all_snapshots([*roots, *strays]) if roots or strays else []
+    everything = zfs.tree(working, PROPERTIES)
+    roots = [name for name in both if name in everything]
+    below = tuple(f"{name}/" for name in roots)
+    datasets = {name: each for name, each in everything.items() if name in roots or name.startswith(below)}
+    strays = [name for name, each in everything.items() if name not in datasets and each.local(STATE) is not None]
+    datasets |= {name: everything[name] for name in strays}
+    taken = zfs.all_snapshots([*roots, *strays]) if snapshots and (roots or strays) else []
     by_dataset: dict[str, list[zfs.Snapshot]] = {}
-    for snapshot in snapshots:
+    for snapshot in taken:
         by_dataset.setdefault(snapshot.dataset, []).append(snapshot)
     mounted = {mount.source: mount for mount in mounts.table() if mount.kind == "zfs"}
     loops = loopdev.standing()
@@ -317,6 +336,12 @@ def _role(name: str, state: str, parents: Iterable[str]) -> tuple[str, str]:
             if not live and places.ASIDE in rest and state in (*COPIES, ownership.OWNER) and "/" not in rest:
                 role = state if places.is_put_back(rest, state) else ASIDE  # by its name, before its state says so
                 return rest.partition(places.ASIDE)[0], role
+            former = next((of for mark, of in FORMER.items() if mark in rest), None)
+            # One that was being removed when something was killed has the state of the disk still.
+            if not live and "/" not in rest and former is not None and state in (former, ownership.OWNER, ASIDE):
+                return re.split(FORMER_MARKS, rest)[0], former
+            if state == KEPT and "/" not in rest:  # a rollback was killed: the next script moves it
+                return rest, KEPT
             if state in COPIES and "/" not in rest:
                 return rest, state
             if live:

@@ -10,14 +10,39 @@ from zfsext.cluster import Cluster
 from zfsext.image import MIB
 from zfsext.inventory import ASIDE, REPLICA, SEALED, TICKET, Disk, Inventory
 
-COLUMNS = ("INSTANCE", "DISK", "VOLUME", "ROLE", "SIZE", "USED", "DEVICE", "AGE")
+#: The columns of the table, and which of them are numbers. NODE and SNAPS are there if they are asked for.
+COLUMNS = (
+    "INSTANCE",
+    "DISK",
+    "NODE",
+    "VOLUME",
+    "ROLE",
+    "SIZE",
+    "USED",
+    "WRITTEN",
+    "SNAPS",
+    "DEVICE",
+    "AGE",
+    "REPLICAS",
+)
+NUMBERS = ("DISK", "SIZE", "USED", "WRITTEN", "SNAPS", "AGE")
 WIDE = 10_000  # columns: no line of a file or a pipe is shortened
 
 
 def known(found: Inventory, cluster: Cluster | None) -> list[dict[str, Any]]:
     """Return all that is known of each disk, by instance and index. Units are in the keys' names."""
-    disks = [_known(disk, found, cluster) for disk in found.disks]
-    return sorted(disks, key=lambda disk: (disk["instance"] or "~", disk["disk"] or 0, disk["volume"], disk["dataset"]))
+    return in_order([_known(disk, found, cluster) for disk in found.disks])
+
+
+def in_order(disks: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return disks by instance and index, and those of one volume by node."""
+    return sorted(
+        disks,
+        key=lambda disk: (
+            *(disk["instance"] or "~", disk["disk"] or 0, disk["volume"]),
+            *(disk.get("on_node") or "", disk["dataset"]),
+        ),
+    )
 
 
 def _known(disk: Disk, found: Inventory, cluster: Cluster | None) -> dict[str, Any]:
@@ -33,33 +58,42 @@ def _known(disk: Disk, found: Inventory, cluster: Cluster | None) -> dict[str, A
     return {**asdict(disk), **joined}
 
 
-def table(disks: Sequence[dict[str, Any]]) -> None:
-    """Print one line for each disk. Only a terminal gets colours, and lines that are shortened to fit it."""
+def table(disks: Sequence[dict[str, Any]], *, nodes: bool = False, snapshots: bool = False) -> None:
+    """Print one line for each disk. Only a terminal gets colours, and lines that are shortened to fit it.
+
+    nodes and snapshots ask for the columns NODE and SNAPS.
+    """
     from rich.console import Console
     from rich.table import Table
 
     terminal = sys.stdout.isatty()
     console = Console(markup=False, highlight=False, emoji=False, width=None if terminal else WIDE)
     lines = Table(box=None, pad_edge=False, header_style="bold")
-    for column in COLUMNS:
-        right = column in ("DISK", "SIZE", "USED", "AGE")
+    columns = [each for each in COLUMNS if (nodes or each != "NODE") and (snapshots or each != "SNAPS")]
+    for column in columns:
+        right = column in NUMBERS
         lines.add_column(
             column, justify="right" if right else "left", no_wrap=column != "VOLUME", overflow="ellipsis", min_width=4
         )
     for disk in disks:
-        lines.add_row(*(str(cell) for cell in _cells(disk)))
+        cells = dict(zip(COLUMNS, _cells(disk), strict=True))
+        lines.add_row(*(str(cells[column]) for column in columns))
     console.print(lines)
 
 
 def _cells(disk: dict[str, Any]) -> Iterator[object]:
     yield disk["instance"] or "-"
     yield "-" if disk["disk"] is None else disk["disk"]
+    yield (disk.get("on_node") or "-").partition(".")[0]
     yield disk["volume"]
     yield disk["role"]
     yield "-" if disk["size_mib"] is None else human.size(disk["size_mib"] * MIB)
     yield human.size(disk["used_bytes"])
+    yield human.size(disk["written_bytes"])
+    yield len(disk["snapshots"])
     yield ",".join(device["path"] for device in disk["devices"]) or "-"
     yield "-" if disk["age_seconds"] is None else human.age(disk["age_seconds"])
+    yield " ".join(name.partition(".")[0] for name in disk["replicas"]) or "-"
 
 
 def pages(disks: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -4,7 +4,20 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from zfsext import attachment, holders, loopdev, marks, mounts, nodes, places, properties, records, reservation, zfs
+from zfsext import (
+    attachment,
+    holders,
+    leftovers,
+    loopdev,
+    marks,
+    mounts,
+    nodes,
+    places,
+    properties,
+    records,
+    reservation,
+    zfs,
+)
 from zfsext.config import Config
 from zfsext.errors import NotHere, Refused
 from zfsext.ownership import OWNER, REPLICA, Record
@@ -102,6 +115,7 @@ def settle(local: Local, config: Config) -> Local:
     directory = local.copy.mountpoint
     if local.name.endswith(places.AHEAD):
         _destroy_unfinished(wanted, local.name)
+    leftovers.tidy(volume, config)  # what a rollback was killed at may stand there
     zfs.rename(local.name, wanted)
     if directory.startswith("/"):
         mounts.remove_directory(directory)
@@ -138,15 +152,8 @@ def apply_reservation(local: Local) -> None:
     """Set aside what a thick disk has a right to, on the node that it now lives on. Raises NoSpace."""
     wanted = rights(local)
     for name, value in wanted.items():
-        if local.copy.dataset.number("refreservation") < wanted["refreservation"]:
+        if local.copy.dataset.number(name) < value:
             zfs.set_property(local.name, name, str(value))
-
-
-def drop_reservation(local: Local) -> None:
-    """Give back what a thick disk has set aside, on a node that it no longer lives on."""
-    if local.copy.dataset.number("refreservation"):
-        for name in ("refquota", "reservation", "refreservation"):  # the last tells whether this was done
-            zfs.set_property(local.name, name, "none")
 
 
 def rights(local: Local) -> dict[str, int]:
@@ -178,7 +185,8 @@ def set_aside(local: Local, config: Config) -> str:
     """
     attachment.detach(local.volume, config)
     attachment.unmounted(local.name)
-    drop_reservation(local)
+    reservation.drop(local.copy.dataset)
+    leftovers.tidy(local.volume, config)
     directory = local.copy.mountpoint
     name = places.aside_name(local.copy.parent, local.volume, str(local.record.generation))
     if zfs.read([name], ["type"]):  # the same generation was set aside before

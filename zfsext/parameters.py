@@ -5,7 +5,7 @@ Ganeti checks none of them (parameters.list is only shown), so a misspelt one is
 
 from collections.abc import Mapping, Sequence
 
-from zfsext.config import Config
+from zfsext.config import MAX_DATASET, Config
 from zfsext.contract import DIGITS, node_names, shown
 from zfsext.errors import BadInput
 from zfsext.zfs import COMPRESSION
@@ -17,6 +17,7 @@ KNOWN = {
     "compression": "off, on, lz4, zstd, zstd-1 to zstd-19, gzip, gzip-1 to gzip-9, zle or lzjb",
     "reservation": "thin, or thick: space for every block is set aside",
     "replicas": "node2:node3, the nodes that the disk is replicated to by timer",
+    "source": "DATASET@SNAPSHOT, what the disk begins with: another disk's data, on the node that it is made on",
 }
 RESERVATIONS = ("thin", "thick")
 SMALLEST, LARGEST = 4 << 10, 1 << 20
@@ -26,17 +27,24 @@ UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20}
 class Parameters:
     """One disk's parameters, checked: parent, recordsize in bytes, compression's number (None: inherited), thick.
 
-    replicas are the nodes that it is replicated to.
+    replicas are the nodes that it is replicated to, source the snapshot that it begins with; empty: with nothing.
     """
 
-    __slots__ = ("compression", "parent", "recordsize", "replicas", "thick")
+    __slots__ = ("compression", "parent", "recordsize", "replicas", "source", "thick")
 
     def __init__(
-        self, parent: str, recordsize: int, compression: int | None, thick: bool, replicas: Sequence[str]
+        self,
+        parent: str,
+        recordsize: int,
+        compression: int | None,
+        thick: bool,
+        replicas: Sequence[str],
+        source: str = "",
     ) -> None:
         self.parent = parent
         self.recordsize = recordsize
         self.compression = compression
+        self.source = source
         self.thick = thick
         self.replicas = replicas
 
@@ -64,12 +72,22 @@ def parse(given: Mapping[str, str], config: Config) -> Parameters:
         compression(given.get("compression", config.compression)),
         reservation == "thick",
         replicas(given["replicas"]) if "replicas" in given else config.replicas,
+        source(given["source"]) if given.get("source") else "",
     )
 
 
 def replicas(text: str) -> list[str]:
     """Return the nodes that a text such as node2:node3 names: gnt-instance would split it at commas. Empty is none."""
     return node_names("replicas", text.split(":")) if text else []
+
+
+def source(text: str) -> str:
+    """Return the snapshot that a source names, as DATASET@SNAPSHOT. Raises BadInput for what cannot be one."""
+    dataset, at, short = text.partition("@")
+    plain = len(text) <= MAX_DATASET and text.isascii() and text.isprintable() and not set(text) & set(" ,#%'\"\\")
+    if not (at and short and plain and "/" in dataset and "@" not in short and "/" not in short and text[0].isalpha()):
+        raise BadInput(f"source is {shown(text)}; it can be DATASET@SNAPSHOT, such as 'zfs list -t snapshot' shows")
+    return text
 
 
 def recordsize(text: str) -> int:

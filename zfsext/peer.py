@@ -33,7 +33,7 @@ from zfsext.errors import (
 )
 
 #: What nodes say to each other. Both must have the same; it is told before anything is asked.
-PROTOCOL = 1
+PROTOCOL = 2
 ANSWER = "/usr/libexec/zfsext/answer"
 
 #: How long an answer is waited for, in seconds: most need a lock for five at the most, and a few transactions.

@@ -3,6 +3,8 @@
 - PARENT/VOLUME is live: this node owns the disk
 - PARENT-standby/VOLUME is a copy of a disk that lives elsewhere, or is on its way
 - PARENT-standby/VOLUME.aside-GENERATION is a copy that was set aside, because another node has had the disk since
+- PARENT-standby/VOLUME.kept-GENERATION is what a disk was before a rollback
+- PARENT-standby/VOLUME.removed-SECONDS is a removed disk that can still be had back
 - PARENT-standby/VOLUME.new is a disk in the making
 - PARENT-standby/VOLUME.snap is a clone for gnt-backup export; Ganeti treats it as a volume of its own
 """
@@ -24,9 +26,22 @@ EXPORT_SNAPSHOT = "zfsext-export"
 ASIDE = ".aside-"
 #: What the name of a copy that is set aside ends in, if it is ahead of the round at which it becomes the disk.
 AHEAD = "-ahead"
+#: What stands between the volume and the rest in the names of what a disk was, and of what is left of a removed one.
+KEPT, REMOVED = ".kept-", ".removed-"
 
 PROPERTIES = (
-    *("type", "mountpoint", "recordsize", "readonly", "refreservation", "origin", "written", "referenced"),
+    *(
+        "type",
+        "mountpoint",
+        "recordsize",
+        "readonly",
+        "refreservation",
+        "refquota",
+        "reservation",
+        "origin",
+        "written",
+        "referenced",
+    ),
     *("guid", "compression", "receive_resume_token", *encryption.PROPERTIES),
     *(*properties.RECORD, *properties.FACTS, *properties.FOR_PEOPLE),
 )
@@ -104,6 +119,16 @@ def aside_name(parent: str, volume: str, generation: str) -> str:
     return f"{standby_name(parent, volume)}{ASIDE}{generation}"
 
 
+def kept_name(parent: str, volume: str, generation: str) -> str:
+    """Return the name of what a disk was before a rollback."""
+    return f"{standby_name(parent, volume)}{KEPT}{generation}"
+
+
+def removed_name(parent: str, volume: str, seconds: int) -> str:
+    """Return the name of a disk that was removed at that time, in Unix seconds."""
+    return f"{standby_name(parent, volume)}{REMOVED}{seconds}"
+
+
 def is_export(volume: str) -> bool:
     """Tell whether the volume is a clone that the snapshot script made for gnt-backup."""
     return volume.endswith(EXPORT_SUFFIX)
@@ -118,7 +143,7 @@ def is_disk(name: str) -> bool:
         contract.volume_name("name", name)
     except BadInput:
         return False
-    return ASIDE not in name and not is_export(name)
+    return not any(mark in name for mark in (ASIDE, KEPT, REMOVED)) and not is_export(name)
 
 
 def private_directory(dataset: str) -> str:

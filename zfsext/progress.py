@@ -1,4 +1,4 @@
-"""A bar for each disk that is on its way: how much has gone, how fast, and how long it still takes. For a terminal."""
+"""What a terminal shows while something takes long: of a transfer how far it is, how fast, how long it still takes."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +31,18 @@ def shown(titles: Mapping[str, str], *, quiet: bool = False) -> "Iterator[Callab
     )
     with Bars(*columns, console=Console(stderr=True)) as bars:
         yield _Steps(bars.add_task, bars.update, titles)
+
+
+@contextmanager
+def working(words: str) -> Iterator[None]:
+    """Show, if stderr is a terminal, that something goes on of which nobody knows how long it takes."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(words):
+        yield
 
 
 class _Steps:

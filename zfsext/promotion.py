@@ -13,12 +13,12 @@ from zfsext import (
     asking,
     chance,
     cluster,
+    exchange,
     groups,
     human,
     local,
     marks,
     nodes,
-    places,
     properties,
     records,
     streams,
@@ -196,31 +196,7 @@ def _back_to_round(here: Local) -> str:
     if written == "-":
         raise Speechless(f"{here.name} has lost its last round {name}, so what it holds is not known")
     if written != "0":
-        _clone_over(here, f"{here.name}{name}")
+        exchange.back_to(here, name[1:], here.record)
     rounded = here.copy.dataset.local(properties.ROUNDED) or ""
     age = human.age(int(time.time()) - int(rounded)) if rounded.isdecimal() else "an unknown time"
     return f"disk {here.volume} is as it was {age} ago, at its last round of replication ({name[1:]})"
-
-
-def _clone_over(here: Local, snapshot: str) -> None:
-    """Put a clone of the snapshot in the copy's place, and the copy, which is ahead of it, aside.
-
-    Killed half way, local.settle puts the copy back, or finishes it.
-    """
-    aside = places.aside_name(here.copy.parent, here.volume, f"{here.record.generation}{places.AHEAD}")
-    if zfs.read([aside], ["type"]):  # an earlier promotion came as far as here
-        aside = f"{aside.removesuffix(places.AHEAD)}-{int(time.time())}{places.AHEAD}"
-    zfs.rename(here.name, aside)
-    short = snapshot.partition("@")[2]
-    native = properties.native(here.copy.dataset.number("recordsize"))
-    del native["readonly"]  # inherited, as of every copy
-    compression = zfs.COMPRESSION.get(here.copy.dataset.local("compression") or "")
-    if compression is not None:
-        native["compression"] = compression
-    user = {
-        name: text
-        for name in (*properties.RECORD, *properties.FACTS, properties.ROUNDED)
-        if (text := here.copy.dataset.local(name)) is not None
-    }
-    zfs.clone(f"{aside}@{short}", here.name, native, user)
-    local.take_over(here.name, aside)

@@ -30,8 +30,16 @@ RESERVATION = "zfsext:reservation"
 #: The nodes that the disk is replicated to by timer, separated by blanks.
 REPLICAS = "zfsext:replicas"
 
+#: The generation that a rollback began last: a copy of an older one may have what the disk has given up, and goes back.
+ROLLED = "zfsext:rolled"
+#: Of a state that was kept, the snapshot that the disk went back to instead; of a removed disk, when that was.
+INSTEAD = "zfsext:instead"
+REMOVED = "zfsext:removed"
+#: Of a removed disk: what Ganeti had of its instance, as JSON (zfsext.instances).
+WAS = "zfsext:was"
+
 #: What travels with each round: what the disk is, whoever owns it.
-FACTS = (ID, INSTANCE, SIZE, RESERVATION, REPLICAS)
+FACTS = (ID, INSTANCE, SIZE, RESERVATION, REPLICAS, ROLLED)
 #: What nothing is decided by.
 FOR_PEOPLE = (ROUNDED, PROMOTED)
 #: What zfsext.records reads and writes.

@@ -1,14 +1,26 @@
 """The end of a disk: its device, its snapshots, its dataset; nothing that is not its own."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 
-from zfsext import attachment, holders, mounts, ownership, places, properties, usable, zfs
+from zfsext import (
+    attachment,
+    holders,
+    kept,
+    leftovers,
+    mounts,
+    ownership,
+    places,
+    properties,
+    usable,
+    zfs,
+)
 from zfsext.config import Config
 from zfsext.contract import EXPORT_SUFFIX
 from zfsext.errors import AlreadyThere, Busy, Refused
+from zfsext.kept import Kept
 from zfsext.lock import VolumeLock
-from zfsext.places import Copy, Found
+from zfsext.places import Copy
 
 #: Of the holds on what replication needs: on a copy's last round and, with a node's name, on what it has.
 TAG = "zfsext"
@@ -20,6 +32,22 @@ def remove(volume: str, config: Config) -> None:
     Raises Busy, before anything is destroyed, if its device is in use, or if it has holds, clones or datasets below
     it, or is mounted in another mount namespace; Refused if zfsext did not make it.
     """
+    copies = released(volume, config)
+    for copy in copies:
+        destroy(copy)
+    for directory in _mount_points(volume, config):  # which a remove that was killed has left
+        mounts.remove_directory(directory)
+    if places.is_export(volume):
+        _forget_origins(volume.removesuffix(EXPORT_SUFFIX), config.live)
+
+
+def released(volume: str, config: Config) -> list[Copy]:
+    """Return the copies of a volume that is to go, with all that depends on them gone: device, export, former states.
+
+    Raises as remove does.
+    """
+    if not places.is_export(volume):
+        leftovers.tidy(volume, config)
     found = places.find(volume, config)
     if len([copy for copy in found.copies if copy.live]) > 1:
         usable.copy_of(volume, found.copies)
@@ -30,24 +58,28 @@ def remove(volume: str, config: Config) -> None:
                 f"was left alone: look into it, and 'zfs destroy' it yourself"
             )
     attachment.detach(volume, config)
-    snapshots = [snapshot for copy in found.copies for snapshot in _removable(copy, volume)]
+    former = kept.found([volume], config) if found.copies else []
+    mine = {each.dataset for each in former}
+    snapshots = [snapshot for copy in found.copies for snapshot in _removable(copy, volume, mine)]
+    require_free([each for of in former for each in zfs.snapshots(of.dataset)], _ours_of(volume, former, config))
     export = VolumeLock(volume + EXPORT_SUFFIX, f"remove of {volume}")
-    if any(snapshot.clones for snapshot in snapshots) or os.path.exists(export.path):
+    if any(set(snapshot.clones) - mine for snapshot in snapshots) or os.path.exists(export.path):
         with export:
             remove(volume + EXPORT_SUFFIX, config)
             export.forget()
-    for copy in found.copies:
-        destroy(copy)
-    for directory in _mount_points(volume, found, config):  # which a remove that was killed has left
-        mounts.remove_directory(directory)
-    if places.is_export(volume):
-        _forget_origins(volume.removesuffix(EXPORT_SUFFIX), config.live)
+    drop(former, config)
+    return found.copies
 
 
-def _mount_points(volume: str, found: Found, config: Config) -> list[str]:
+def _ours_of(volume: str, former: Iterable[Kept], config: Config) -> set[str]:
+    """Return the names of all that is, or was, the disk: clones of each other that go together."""
+    return {*places.names(volume, config), *(each.dataset for each in former)}
+
+
+def _mount_points(volume: str, config: Config) -> list[str]:
     """Return where copies of the volume are mounted unless they have a mountpoint of their own."""
     private = [places.private_directory(name) for name in places.names(volume, config)]
-    live = [found.parent(parent)["mountpoint"] for parent in config.live]
+    live = [parent["mountpoint"] for parent in zfs.read(config.live, ["mountpoint"]).values()]
     return [*private, *(f"{directory}/{volume}" for directory in live if directory.startswith("/"))]
 
 
@@ -63,8 +95,32 @@ def destroy(copy: Copy) -> None:
         meanwhile = [f"somebody took {snapshot.name} just now" for snapshot in zfs.snapshots(copy.name)]
         reasons = ", ".join(meanwhile + holders.of_dataset(copy.name))
         raise Busy(f"{copy.name} was not destroyed: {reasons or error}. Try again") from error
+    forget_mount_point(copy)
+
+
+def forget_mount_point(copy: Copy) -> None:
+    """Remove the directory that a copy, which is gone from there, was mounted on."""
     if copy.mountpoint.startswith("/"):
         mounts.remove_directory(copy.mountpoint)
+
+
+def drop(former: Sequence[Kept], config: Config) -> None:
+    """Destroy what rollbacks kept, with its snapshots; under the volumes' locks.
+
+    What the disk, or another state that stays, is a clone of goes over to that first. Raises Busy, before anything is
+    destroyed, for what somebody else holds or has cloned.
+    """
+    volumes = {each.volume for each in former}
+    ours = {name for volume in volumes for name in places.names(volume, config)}
+    ours |= {each.dataset for each in kept.found(sorted(volumes), config)}
+    snapshots = {each.dataset: zfs.snapshots(each.dataset) for each in former}
+    require_free([each for of in snapshots.values() for each in of], ours)
+    for each in former:
+        release(snapshots[each.dataset])
+        clones = [clone for snapshot in zfs.snapshots(each.dataset) for clone in snapshot.clones]
+        if clones:
+            zfs.promote(clones[-1])  # that of the newest: the older snapshots go with it, and their clones
+        destroy(Copy(each.parent, zfs.read([each.dataset], places.PROPERTIES)[each.dataset], live=False))
 
 
 def abandoned(copy: Copy, volume: str) -> bool:
@@ -99,7 +155,7 @@ def _untouched(copy: Copy, volume: str) -> bool:
     return copy.dataset["origin"] == origin and copy.dataset.number("written") == 0 and not zfs.snapshots(copy.name)
 
 
-def _removable(copy: Copy, volume: str) -> list[zfs.Snapshot]:
+def _removable(copy: Copy, volume: str, former: set[str]) -> list[zfs.Snapshot]:
     attachment.unmounted(copy.name)
     snapshots = zfs.snapshots(copy.name)
     export = places.standby_name(copy.parent, volume + EXPORT_SUFFIX)
@@ -112,7 +168,7 @@ def _removable(copy: Copy, volume: str) -> list[zfs.Snapshot]:
         f"{snapshot.name} has the clone {clone}"
         for snapshot in snapshots
         for clone in snapshot.clones
-        if clone != export
+        if clone != export and clone not in former
     ]
     if reasons:
         raise Busy(
@@ -121,6 +177,34 @@ def _removable(copy: Copy, volume: str) -> list[zfs.Snapshot]:
         )
     zfs.release_holds(tags)
     return snapshots
+
+
+def in_the_way(snapshot: zfs.Snapshot, ours: Collection[str] = ()) -> list[str]:
+    """Return, in words, what keeps a snapshot from being destroyed: others' holds, and clones that are not ours."""
+    tags = [tag for tag in (zfs.holds(snapshot.name) if snapshot.holds else []) if not tagged_by_us(tag)]
+    held = [f"{snapshot.name} is held ({', '.join(tags)})"] if tags else []
+    hint = " (a removed disk: 'zfsext undelete' lists it, and purges it)"
+    return held + [
+        f"{snapshot.name} has the clone {clone}{hint if places.REMOVED in clone else ''}"
+        for clone in snapshot.clones
+        if clone not in ours
+    ]
+
+
+def require_free(snapshots: Iterable[zfs.Snapshot], ours: Collection[str] = ()) -> None:
+    """Raise Busy for snapshots that cannot be destroyed, because somebody else holds them or has cloned them."""
+    reasons = [words for each in snapshots for words in in_the_way(each, ours)]
+    if reasons:
+        raise Busy(
+            f"nothing was destroyed: {'; '.join(reasons)}. 'zfs release' the holds, 'zfs promote' or destroy the clones"
+        )
+
+
+def release(snapshots: Iterable[zfs.Snapshot]) -> None:
+    """Give back zfsext's own holds of these snapshots."""
+    tags = {each.name: zfs.holds(each.name) for each in snapshots if each.holds}
+    ours = {name: [tag for tag in held if tagged_by_us(tag)] for name, held in tags.items()}
+    zfs.release_holds({name: held for name, held in ours.items() if held})
 
 
 def tagged_by_us(tag: str) -> bool:

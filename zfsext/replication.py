@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from zfsext import chance, groups, local, properties, rounds, transfer, zfs
+from zfsext import chance, groups, local, moments, properties, rounds, transfer, zfs
 from zfsext.config import Config
 from zfsext.errors import NoSpace, Refused, Speechless
 from zfsext.local import Local
@@ -46,6 +46,7 @@ def replicate(
         zfs.load()  # while the other node is being called
         there = [transfer.look(line, each) for each in group]
         require_room(line, group, there)
+        there = transfer.back_together(line, group, there)
         if any(node not in each.record.knows for each in group):  # before the first byte
             with groups.locked(volumes, f"replication to {node}"):
                 group = owned(volumes, config)
@@ -60,7 +61,7 @@ def replicate(
             again = owned(volumes, config)
             if any(now.record.generation != then.record.generation for now, then in zip(again, group, strict=True)):
                 raise Refused("the VM moved while it was replicated")
-            _tell(line, "round", again, which, bases=rounds.bases(again, node))
+            _tell(line, "round", again, which, bases=rounds.bases(again, node), moments=_moments(again))
             groups.change(again, round=which)
         rounds.keep(group, which, node)
         return sender.sent
@@ -114,6 +115,14 @@ def _tell(line: Line, op: str, group: Sequence[Local], which: Round, **fields: A
     facts = {each.volume: transfer.facts(each) for each in group}
     generation = str(group[0].record.generation)
     return line.call(op, facts=facts, round=str(which), generation=generation, taken=int(time.time()), **fields)
+
+
+def _moments(group: Sequence[Local]) -> dict[str, list[str]]:
+    """Return which of the snapshots that `zfsext snapshot` took without a name the disks still have, by the volumes."""
+    return {
+        each.volume: [found.short for found in zfs.snapshots(each.name) if moments.is_one(found.short)]
+        for each in group
+    }
 
 
 def require_room(line: Line, group: Sequence[Local], there: Sequence[There]) -> None:

@@ -44,6 +44,25 @@ class Request(dict[str, Any]):
             raise BadInput(f"{name} must be a whole number")
         return given
 
+    def flag(self, name: str) -> bool:
+        """Return what is true or false."""
+        given = self[name]
+        if not isinstance(given, bool):
+            raise BadInput(f"{name} must be true or false")
+        return given
+
+    def short(self, name: str) -> str:
+        """Return a snapshot's name, as it stands after the @."""
+        given = self[name]
+        if not isinstance(given, str) or not given or set(given) & set("/@#%\n\t") or not given.isprintable():
+            raise BadInput(f"{contract.shown(str(given))} is no snapshot's name")
+        return given
+
+    def generation(self, name: str) -> str:
+        """Return a generation as a text; an empty one is none in particular."""
+        given = self[name]
+        return "" if given == "" else str(records.generation(given))
+
     def facts(self) -> dict[str, str]:
         """Return the properties that travel with the disk."""
         return _facts(self["facts"])
@@ -61,6 +80,14 @@ class Request(dict[str, Any]):
         if not isinstance(given, dict) or not all(isinstance(each, list) for each in given.values()):
             raise BadInput("bases must be lists of rounds by the nodes' names")
         return {records.node(node): [records.round_(base) for base in each] for node, each in given.items()}
+
+    def moments(self) -> dict[str, list[str]]:
+        """Return the snapshots of moments that the disks still have, by the volumes."""
+        given = self["moments"]
+        lists = list(given.values()) if isinstance(given, dict) else [None]
+        if not all(isinstance(each, list) and all(isinstance(name, str) for name in each) for each in lists):
+            raise BadInput("moments must be lists of names by the volumes")
+        return {volume(name): of for name, of in given.items()}
 
 
 class Call(NamedTuple):

@@ -10,6 +10,8 @@ write is a record in 2.1, and in 2.3 as much as the loop device asks for at once
 it is always reckoned as the latter: a disk lives through the upgrade.
 """
 
+from zfsext import zfs
+
 MIB = 1 << 20
 POINTERS = 1024  # block pointers in an indirect block: 128 KiB of 128 bytes each (include/sys/dnode.h, spa.h)
 INDIRECT = 128 << 10
@@ -43,3 +45,10 @@ def data(mebibytes: int, recordsize: int) -> int:
         blocks = -(-blocks // POINTERS)
         total += blocks * INDIRECT * COPIES
     return total
+
+
+def drop(dataset: zfs.Dataset) -> None:
+    """Give back what a thick disk has set aside, on a node that it no longer lives on, or that keeps it only."""
+    if dataset.number("refreservation"):
+        for name in ("refquota", "reservation", "refreservation"):  # the last tells whether this was done
+            zfs.set_property(dataset.name, name, "none")

@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from zfsext import attempt, cluster, datasets, groups, guard, nodes, pool, properties, records, transfers
+from zfsext import attempt, cluster, datasets, groups, guard, nodes, places, pool, properties, records, transfers
 from zfsext.config import Config
 from zfsext.errors import Refused, ZfsextError
 from zfsext.ownership import OWNER
@@ -56,7 +56,7 @@ def _due(config: Config, failures: list[str]) -> Iterator[Due]:
         except Refused as error:
             failures.append(str(error))
             continue
-        if given and record is not None and record.state == OWNER:
+        if given and record is not None and record.state == OWNER and places.is_disk(volume):
             wanted[volume] = set(given.split())
             instances[volume] = dataset.local(properties.INSTANCE) or ""
             pools[volume] = pool.of(dataset.name)

@@ -5,7 +5,16 @@ Each of these runs under the lock of the volume, which is waited for only briefl
 
 from collections.abc import Callable, Mapping, Sequence
 
-from zfsext import local, places, properties, records, removal, streams, zfs
+from zfsext import (
+    local,
+    places,
+    properties,
+    records,
+    removal,
+    reservation,
+    streams,
+    zfs,
+)
 from zfsext.config import Config
 from zfsext.errors import AlreadyThere, Refused
 from zfsext.groups import BRIEF, locked
@@ -131,7 +140,7 @@ def _prepared(volume: str, offer: Offer, config: Config) -> str:
     if here is None:
         return _free_name(volume, offer, config)
     if here.record.state == SEALED:
-        local.drop_reservation(here)
+        reservation.drop(here.copy.dataset)
     _become_replica(here, offer)
     return here.name
 

@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from zfsext import places, properties, records, renaming, streams, zfs
+from zfsext import places, properties, records, renaming, rewinding, streams, zfs
 from zfsext.errors import NotHere, Refused, Speechless
 from zfsext.local import Local
-from zfsext.ownership import OWNER, TICKET, Generation, Record, Round
+from zfsext.ownership import OWNER, REPLICA, SEALED, TICKET, Generation, Record, Round
 from zfsext.peer import Line
 
 #: What other tools make for themselves alone. On another node simplesnap would take its own for a base that is not
@@ -15,6 +15,8 @@ from zfsext.peer import Line
 PRIVATE = ("syncoid_", "__simplesnap_", "zrepl_last_", "zfsext-export")
 #: How often a transfer that broke off is looked at anew before it is given up.
 ATTEMPTS = 5
+#: How long a copy may take to go back, in seconds: three transactions, and a lock.
+STILL = 120
 
 
 class Progress(NamedTuple):
@@ -72,7 +74,9 @@ class Sender:
         attempts = ATTEMPTS
         while True:
             try:
-                if there.token and not self._resume(here, there, claim):
+                if (guid := goes_back(here, there)) is not None:
+                    _rewind(self.line, here, guid)
+                elif there.token and not self._resume(here, there, claim):
                     self._abort(here, there)
                 elif not there.token:
                     self._steps(here, until, claim, there)
@@ -160,12 +164,51 @@ def plan(here: Local, last: str, there: There) -> list[tuple[str | None, str]]:
     return list(zip([base.name if base else None, *names], names, strict=False))
 
 
+def goes_back(here: Local, there: There) -> str | None:
+    """Return the guid of the snapshot that the copy goes back to, since the disk was rolled back; None if it need not.
+
+    That is the last that both have; a copy that has none in common with the disk is refused by plan.
+    """
+    record = there.record
+    if record is None or record.state not in (REPLICA, SEALED) or not rewinding.wanted(here, record.generation):
+        return None
+    both = [each for each in zfs.snapshots(here.name) if each.guid in there.snapshots]
+    base = max(both, key=lambda each: each.txg, default=None)
+    if base is None:
+        return None
+    later = list(there.snapshots.values())[list(there.snapshots).index(base.guid) + 1 :]
+    mine = {each.short for each in zfs.snapshots(here.name)}
+    return base.guid if there.written[base.guid] or mine.intersection(later) else None
+
+
+def back_together(line: Line, group: Sequence[Local], there: Sequence[There]) -> list[There]:
+    """Have the copies of all disks of a VM that was rolled back go back, before any of them takes a stream.
+
+    Returns what the other node has then. Until the next round is complete it has none that could be promoted.
+    """
+    found = list(there)
+    for index, (here, has) in enumerate(zip(group, there, strict=True)):
+        guid = goes_back(here, has)
+        if guid is not None:
+            _rewind(line, here, guid)
+            found[index] = look(line, here)
+    return found
+
+
+def _rewind(line: Line, here: Local, guid: str) -> None:
+    """Have the copy go back to the snapshot with this guid."""
+    number = str(here.record.generation)
+    line.call("rewind", seconds=STILL, volume=here.volume, guid=guid, id=here.identity, generation=number)
+
+
 def anew(here: Local, there: There) -> bool:
     """Tell whether a whole copy is to be sent. Raises Refused as plan does."""
     if not there.snapshots:
         return True
     if there.record is not None and there.record.generation == here.record.generation:
         return False  # or refused: plan says so
+    if goes_back(here, there) is not None:
+        return False
     return _base(here, [each for each in zfs.snapshots(here.name) if not each.short.startswith(PRIVATE)], there) is None
 
 

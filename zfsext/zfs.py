@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn
 
-from zfsext import guard
+from zfsext import guard, trace
 from zfsext.errors import AlreadyThere, Busy, NoSpace, NotHere, SystemRefused, ZfsextError
 
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
@@ -37,18 +37,27 @@ COMPRESSION = {
     **{f"zstd-{level}": 16 | level << 7 for level in range(1, 20)},
 }
 
-#: Sets and inherits properties of datasets of one pool in one transaction. What a program did before it fails stays
+#: Promotes clones (each becomes the one that its origin's older snapshots are of, and the origin a clone of it), sets
+#: and inherits properties of datasets, all of one pool and in one transaction. What a program did before it fails stays
 #: done (zfs-program(8)), so it looks at all of it first; zfs.check.inherit does not miss a dataset that is not there.
 CHANGE = """
 args = ...
-for dataset, properties in pairs(args["argv"]) do
+for clone, _ in pairs(args["argv"]["promote"]) do
+    code, conflicts = zfs.check.promote(clone)
+    if code ~= 0 then error(clone .. " cannot be promoted: " .. code) end
+end
+for dataset, properties in pairs(args["argv"]["change"]) do
     if not zfs.exists(dataset) then error(dataset .. " does not exist") end
     for name, value in pairs(properties["set"]) do
         code = zfs.check.set_prop(dataset, name, value)
         if code ~= 0 then error(name .. " of " .. dataset .. " cannot be set: " .. code) end
     end
 end
-for dataset, properties in pairs(args["argv"]) do
+for clone, _ in pairs(args["argv"]["promote"]) do
+    code, conflicts = zfs.sync.promote(clone)
+    if code ~= 0 then error(clone .. " could not be promoted: " .. code) end
+end
+for dataset, properties in pairs(args["argv"]["change"]) do
     for name, value in pairs(properties["set"]) do
         code = zfs.sync.set_prop(dataset, name, value)
         if code ~= 0 then error(name .. " of " .. dataset .. " could not be set: " .. code) end
@@ -58,12 +67,6 @@ for dataset, properties in pairs(args["argv"]) do
         if code ~= 0 then error(name .. " of " .. dataset .. " could not be inherited: " .. code) end
     end
 end
-"""
-#: Makes a clone the owner of the snapshots that it has in common with its origin.
-PROMOTE = """
-args = ...
-code, conflicts = zfs.sync.promote(args["argv"]["dataset"])
-if code ~= 0 then error("promote failed: " .. code) end
 """
 SNAPSHOT_COLUMNS = "name,userrefs,clones,guid,createtxg,written"
 POOL_COLUMNS = "name,size,allocated,free"
@@ -146,17 +149,12 @@ def read(names: Sequence[str], properties: Sequence[str]) -> dict[str, Dataset]:
 
     A dataset is left out only if ZFS said that it does not exist; any other trouble raises SystemRefused.
     """
-    return _get(names, properties)
+    return _get(names, properties) if names else {}  # without a name ZFS tells of all that there is
 
 
 def tree(roots: Sequence[str], properties: Sequence[str]) -> dict[str, Dataset]:
     """Return the file systems at and below those of the roots that exist, as read does."""
     return _get(roots, properties, "-r", "-t", "filesystem")
-
-
-def with_local(roots: Sequence[str], name: str) -> list[str]:
-    """Return the file systems at and below the roots on which this property is set, neither inherited nor received."""
-    return list(_get(roots, [name], "-r", "-t", "filesystem", "-s", "local"))
 
 
 def _get(names: Sequence[str], properties: Sequence[str], *options: str) -> dict[str, Dataset]:
@@ -227,6 +225,14 @@ def read_only(pool: str) -> bool:
     return done.stdout.strip() == "on"
 
 
+def pool_properties(pool: str, names: Sequence[str]) -> dict[str, str]:
+    """Return these properties of the pool; sizes are in bytes."""
+    done = _command("get", "-Hp", "-o", "property,value", ",".join(names), pool, program="zpool")
+    if done.returncode:
+        _refuse(f"zpool get {pool}", done.stderr.splitlines(), done.returncode)
+    return dict(_fields(done.stdout, 2, "zpool get"))
+
+
 def data_errors(pool: str) -> str:
     """Return what zpool status says of data that is lost in the pool; empty if none is known to be."""
     done = _command("status", pool, program="zpool")
@@ -246,13 +252,16 @@ def below(dataset: str) -> list[str]:
 
 def set_user(datasets: Sequence[str], properties: Mapping[str, str]) -> None:
     """Set user properties of datasets, one dataset after the other, by the command: quicker than to import pyzfs."""
-    done = _command("set", *(f"{name}={value}" for name, value in properties.items()), *datasets)
+    words = ["set", *(f"{name}={value}" for name, value in properties.items()), *datasets]
+    trace.typed(*words)
+    done = _command(*words)
     if done.returncode:
         _refuse(f"zfs set on {' '.join(datasets)}", done.stderr.splitlines(), done.returncode)
 
 
 def set_property(dataset: str, name: str, value: str) -> None:
     """Set one property of an existing dataset, which libzfs_core cannot (a channel program sets only user ones)."""
+    trace.typed("set", f"{name}={value}", dataset)
     done = _command("set", f"{name}={value}", dataset)
     if done.returncode:
         full = "out of space" in done.stderr or "greater than available" in done.stderr
@@ -266,38 +275,50 @@ def create(dataset: str, native: Mapping[str, int], user: Mapping[str, str]) -> 
 
     The kernel believes what it is told (a recordsize of 3000 panics later): the values must have been checked.
     """
-    with lzc(f"creating {dataset}") as core:
+    with lzc(f"creating {dataset}", "create", dataset) as core:
         core.lzc_create(_bytes(dataset), "zfs", arguments(native, user))
 
 
 def clone(snapshot: str, dataset: str, native: Mapping[str, int], user: Mapping[str, str]) -> None:
     """Make dataset a clone of the snapshot, with these properties."""
-    with lzc(f"cloning {snapshot} to {dataset}") as core:
+    with lzc(f"cloning {snapshot} to {dataset}", "clone", snapshot, dataset) as core:
         core.lzc_clone(_bytes(dataset), _bytes(snapshot), arguments(native, user))
 
 
 def rename(dataset: str, name: str) -> None:
     """Give the dataset another name, in one transaction."""
-    with lzc(f"renaming {dataset} to {name}") as core:
+    with lzc(f"renaming {dataset} to {name}", "rename", dataset, name) as core:
         core.lzc_rename(_bytes(dataset), _bytes(name))
 
 
 def take_snapshots(names: Sequence[str]) -> None:
     """Take these snapshots (DATASET@NAME, all of one pool) in one transaction."""
-    with lzc(f"taking the snapshot {' '.join(names)}") as core:
+    with lzc(f"taking the snapshot {' '.join(names)}", "snapshot", *names) as core:
         core.lzc_snapshot([_bytes(name) for name in names])
 
 
 def destroy_snapshots(names: Sequence[str]) -> None:
     """Destroy all of these snapshots, or none. Those that are gone already count as done."""
     if names:
-        with lzc(f"destroying {' '.join(names)}") as core:
+        with lzc(f"destroying {' '.join(names)}", "destroy", *names) as core:
             core.lzc_destroy_snaps([_bytes(name) for name in names], False)
+
+
+def destroy_free(names: Sequence[str]) -> list[str]:
+    """Destroy those of these snapshots that nobody has mounted or holds by now, and return their names."""
+    done = []
+    for name in names:
+        try:
+            destroy_snapshots([name])
+        except Busy:
+            continue
+        done.append(name)
+    return done
 
 
 def destroy(dataset: str) -> None:
     """Destroy the dataset, which must be unmounted and without snapshots."""
-    with lzc(f"destroying {dataset}") as core:
+    with lzc(f"destroying {dataset}", "destroy", dataset) as core:
         core.lzc_destroy(_bytes(dataset))
 
 
@@ -309,7 +330,7 @@ def holds(snapshot: str) -> list[str]:
 
 def hold(tags: Mapping[str, str]) -> None:
     """Hold each of these snapshots (of one pool) with its tag. One that is held so already stays held."""
-    with lzc(f"holding {' '.join(tags)}") as core:
+    with lzc(f"holding {' '.join(tags)}", "hold", *set(tags.values()), *tags) as core:
         exists = core.exceptions.HoldFailure
         try:
             core.lzc_hold({_bytes(name): _bytes(tag) for name, tag in tags.items()})
@@ -322,7 +343,7 @@ def release_holds(tags: Mapping[str, Sequence[str]]) -> None:
     """Release these tags of these snapshots (of one pool). What is not held so counts as done."""
     if not tags:
         return
-    with lzc(f"releasing {' '.join(tags)}") as core:
+    with lzc(f"releasing {' '.join(tags)}", "release", *tags) as core:
         try:
             core.lzc_release({_bytes(name): [_bytes(tag) for tag in given] for name, given in tags.items()})
         except core.exceptions.HoldReleaseFailure as error:
@@ -332,7 +353,7 @@ def release_holds(tags: Mapping[str, Sequence[str]]) -> None:
 
 def bookmark(snapshots: Mapping[str, str]) -> None:
     """Make bookmarks (DATASET#NAME) of these snapshots, by the bookmarks' names. One that is there stays."""
-    with lzc(f"bookmarking {' '.join(snapshots.values())}") as core:
+    with lzc(f"bookmarking {' '.join(snapshots.values())}", "bookmark", *snapshots.values()) as core:
         try:
             core.lzc_bookmark({_bytes(name): _bytes(snapshot) for name, snapshot in snapshots.items()})
         except core.exceptions.BookmarkFailure as error:
@@ -343,15 +364,13 @@ def bookmark(snapshots: Mapping[str, str]) -> None:
 def destroy_bookmarks(names: Sequence[str]) -> None:
     """Destroy these bookmarks. Those that are gone already count as done."""
     if names:
-        with lzc(f"destroying {' '.join(names)}") as core:
+        with lzc(f"destroying {' '.join(names)}", "destroy", *names) as core:
             core.lzc_destroy_bookmarks([_bytes(name) for name in names])
 
 
 def promote(clone: str) -> None:
     """Make the clone the one that its origin's older snapshots are of; the origin becomes a clone of it."""
-    with lzc(f"promoting {clone}") as core:
-        argv = {b"dataset": _bytes(clone)}
-        core.lzc_channel_program(_bytes(clone.partition("/")[0]), PROMOTE.encode(), INSTRUCTIONS, MEMORY, argv)
+    change_all({}, promote=[clone])
 
 
 def change(dataset: str, user: Mapping[str, str], inherit: Sequence[str] = ()) -> None:
@@ -359,18 +378,28 @@ def change(dataset: str, user: Mapping[str, str], inherit: Sequence[str] = ()) -
     change_all({dataset: {**user, **dict.fromkeys(inherit)}})
 
 
-def change_all(changes: Mapping[str, Mapping[str, str | None]]) -> None:
-    """Set user properties of datasets of one pool, and inherit those that are None, all in one transaction."""
+def change_all(changes: Mapping[str, Mapping[str, str | None]], promote: Sequence[str] = ()) -> None:
+    """Set user properties of datasets of one pool, and inherit those that are None, all in one transaction.
+
+    In it the clones in promote are promoted first.
+    """
     argv = {
-        _bytes(dataset): {
-            b"set": {_bytes(name): _bytes(value) for name, value in properties.items() if value is not None},
-            b"inherit": {_bytes(name): True for name, value in properties.items() if value is None},
-        }
-        for dataset, properties in changes.items()
+        b"promote": {_bytes(clone): True for clone in promote},
+        b"change": {
+            _bytes(dataset): {
+                b"set": {_bytes(name): _bytes(value) for name, value in properties.items() if value is not None},
+                b"inherit": {_bytes(name): True for name, value in properties.items() if value is None},
+            }
+            for dataset, properties in changes.items()
+        },
     }
-    with lzc(f"setting properties of {' '.join(changes)}") as core:
-        pool = next(iter(changes)).partition("/")[0]
-        core.lzc_channel_program(_bytes(pool), CHANGE.encode(), INSTRUCTIONS, MEMORY, argv)
+    for clone in promote:
+        trace.typed("promote", clone)
+    for dataset, properties in changes.items():
+        trace.typed("set", *(f"{name}={value}" for name, value in properties.items() if value is not None), dataset)
+    words = [*promote, *changes]
+    with lzc(f"changing {' '.join(words)}") as core:
+        core.lzc_channel_program(_bytes(words[0].partition("/")[0]), CHANGE.encode(), INSTRUCTIONS, MEMORY, argv)
 
 
 def release() -> tuple[int, int]:
@@ -415,8 +444,13 @@ def load() -> None:
 
 
 @contextmanager
-def lzc(doing: str) -> Iterator[Any]:
-    """Give libzfs_core, for this module and zfsext.streams, and turn its errors into ours."""
+def lzc(doing: str, *words: str) -> Iterator[Any]:
+    """Give libzfs_core, for this module and zfsext.streams, and turn its errors into ours.
+
+    words are how the zfs command would do it, for who wants to see that.
+    """
+    if words:
+        trace.typed(*words)
     import libzfs_core
     from libzfs_core import exceptions
 

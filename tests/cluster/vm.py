@@ -13,7 +13,7 @@ DOCUMENTED = {
     f"zfsext:{name}"
     for name in (
         *("state", "schema", "id", "stamp", "generation", "floor", "issued", "peer", "over", "knows", "round"),
-        *("rounded", "final", "promoted", "instance", "size", "reservation", "replicas"),
+        *("rounded", "final", "promoted", "instance", "size", "reservation", "replicas", "rolled"),
     )
 }
 NATIVE = {"canmount", "recordsize", "compression", "refreservation", "direct"}

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from asking import judge
 from locks import locked
 from promotion import promote
+from rollback import still_whole
 from rules import Rules
 from scripts import Complete, Data, HandOver, Message, Pull, Revoke, Ticket
 from world import NODES, TICKETED, Copy, World
@@ -56,14 +57,15 @@ def take_data(rules: Rules, world: World, node: int, message: Data) -> tuple[str
         # An owner's copy is set aside for the disk, and one of another epoch, if that is not its continuation. In the
         # same epoch it cannot be that a copy differs, so it is left as it is.
         aside = mine.state == OWNER or (rules.sets_aside and generation.epoch != mine.generation.epoch)
-        if rules.continues_streams and not continued and not aside:
+        goes_back = mine.state in (REPLICA, SEALED) and message.rolled > mine.generation
+        if rules.continues_streams and not continued and not aside and not goes_back:
             return NO, world
         floor = max(mine.floor, generation)
-        whole = last_round(copy) if continued else None
+        whole = last_round(copy) if continued else still_whole(last_round(copy), message.content) if goes_back else None
     if not rules.leaves_floors:
         floor = Record(REPLICA).floor
     record = Record(REPLICA, generation, floor, peer=NODES[message.source], round=whole)
-    return OK, world.with_copy(disk, node, Copy(record, message.content, live=False))
+    return OK, world.with_copy(disk, node, Copy(record, message.content, live=False, rolled=message.rolled))
 
 
 def has_already(copy: Copy, message: Data) -> bool:

@@ -93,7 +93,7 @@ def send(rules: Rules, world: World, script: HandOver) -> Moves:
         return
     copy = world.copy(disk, source)
     assert script.number is not None
-    message = Data(source, disk, copy.record.generation, copy.content, script.number)
+    message = Data(source, disk, copy.record.generation, copy.content, script.number, copy.rolled)
     sent = script.sent + 1
     then = script._replace(sent=sent, step="seal" if sent == len(script.disks) else "send")
     for reply, after in call(rules, world, source, script.target, message):

@@ -6,6 +6,7 @@ from ganeti import job_goes_on, operations
 from handover import hand_over
 from opening import open_disk
 from replication import replicate, rounds
+from rollback import rollbacks
 from rules import Rules
 from safety import write
 from scripts import HandOver, Open, Script
@@ -33,6 +34,7 @@ def moves(rules: Rules, world: World) -> Moves:
             if world.running[node]:
                 yield f"the VM writes on {NODES[node]}", write(world, node)
     yield from rounds(world)
+    yield from rollbacks(rules, world)
     yield from words_expire(world)
     yield from nodes_fail(rules, world)
     yield from network_fails(world)

@@ -41,7 +41,7 @@ def promoted_copy(rules: Rules, world: World, copy: Copy, generation: Generation
         content = record.round.number
     content |= 1 << FIRST_PROMOTION + world.events
     floor = max(record.floor, generation)
-    return Copy(Record(OWNER, generation, floor, over=over), content, live=True)
+    return Copy(Record(OWNER, generation, floor, over=over), content, live=True, rolled=copy.rolled)
 
 
 def with_floor(world: World, disk: int, node: int, floor: Generation) -> World:

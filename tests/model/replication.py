@@ -18,8 +18,9 @@ def replicate(rules: Rules, world: World, script: Replication) -> Moves:
         for reply, after in call(rules, world, source, target, Complete(source, script.contents)):
             yield f"complete: {reply}", after.end(script, "fail")
         return
-    generation = world.copy(disk, source).record.generation
-    message = Data(source, disk, generation, script.contents[disk], generation)
+    copy = world.copy(disk, source)
+    generation = copy.record.generation
+    message = Data(source, disk, generation, script.contents[disk], generation, copy.rolled)
     for reply, after in call(rules, world, source, target, message):
         if reply == OK:
             yield f"disk{disk} sent", after.advance(script, script._replace(sent=disk + 1))

@@ -71,6 +71,8 @@ class Rules:
     continues_streams: bool = True
     #: A copy of another epoch that an increment does not continue is set aside, and the disk is sent anew.
     sets_aside: bool = True
+    #: A rollback is noted on the disk, and what is older goes back before it takes the next stream.
+    notes_rollbacks: bool = True
     #: A node that comes online again sets aside what was promoted elsewhere meanwhile.
     reconciles: bool = True
 

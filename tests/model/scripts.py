@@ -65,13 +65,17 @@ Script = HandOver | Open | Replication
 
 
 class Data(NamedTuple):
-    """Make your copy of a disk the same as mine; claim is the number that I am about to issue, or my generation."""
+    """Make your copy of a disk the same as mine; claim is the number that I am about to issue, or my generation.
+
+    rolled is the generation that a rollback began last: what an older copy has beyond the content goes.
+    """
 
     source: int
     disk: int
     generation: Generation
     content: int
     claim: Generation
+    rolled: Generation
 
 
 class Complete(NamedTuple):

@@ -57,6 +57,11 @@ GUARDS = {
         cluster(2, 1, Budget(operation=4, write=1, late=1, crash=1)),
         STUCK,
     ),
+    "a rollback is noted on the disk": Guard(
+        replace(PROTOCOL, notes_rollbacks=False),
+        cluster(2, 1, Budget(operation=3, write=1, round=1, rollback=1)),
+        STUCK,
+    ),
     "promoted: an epoch of its own": Guard(
         replace(PROTOCOL, promoted=mutations.promotes_by_one),
         cluster(3, 1, Budget(operation=2, write=1, crash=2, offline=2), (1, 2)),

@@ -15,6 +15,7 @@ QUICK = {
     "two disks, dead node": cluster(2, 2, Budget(operation=2, write=1, crash=1, offline=1, kill=1)),
     "three nodes, dead node": cluster(3, 1, Budget(operation=2, write=1, crash=1, offline=1), (1, 2)),
     "third node without a copy": cluster(3, 1, Budget(operation=2, write=1, crash=1, offline=1)),
+    "rollback, round": cluster(2, 1, Budget(operation=2, write=2, round=1, rollback=1, kill=1)),
     "living node marked offline": cluster(2, 1, Budget(operation=3, write=1, mistaken=1)),
 }
 
@@ -26,6 +27,8 @@ TWO_NODES = {
     "dead nodes": cluster(2, 1, Budget(operation=3, write=2, crash=2, offline=2)),
     "power and network cuts": cluster(2, 1, Budget(operation=3, write=1, crash=2, offline=1, cut=1)),
     "rounds": cluster(2, 1, Budget(operation=3, write=2, crash=1, offline=1, round=2, kill=1)),
+    "rollbacks": cluster(2, 1, Budget(operation=3, write=1, round=1, rollback=2, crash=1, offline=1, kill=1)),
+    "two disks, rollback": cluster(2, 2, Budget(operation=2, write=2, round=1, rollback=1, crash=1, offline=1)),
     "two disks, rounds": cluster(2, 2, Budget(operation=2, write=2, crash=1, offline=1, round=1, kill=1)),
     "two disks, cuts": cluster(2, 2, Budget(operation=2, write=1, crash=1, offline=1, cut=1, kill=1)),
     "two disks, kills": cluster(2, 2, Budget(operation=3, write=1, kill=1, timeout=1)),
@@ -38,6 +41,7 @@ THREE_NODES = {
     "round": cluster(3, 1, Budget(operation=3, write=1, crash=1, offline=1, round=1), (1, 2)),
     "dead nodes": cluster(3, 1, Budget(operation=3, write=1, crash=2, offline=2), (1, 2)),
     "late message": cluster(3, 1, Budget(operation=2, write=1, crash=1, offline=1, late=1), (1, 2)),
+    "rollback": cluster(3, 1, Budget(operation=2, write=1, round=2, rollback=1, crash=1, offline=1), (1, 2)),
     "cuts": cluster(3, 1, Budget(operation=2, write=1, cut=1, crash=1, offline=1), (1, 2)),
 }
 

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar
 
 from scripts import HandOver, Job, Message, Open, Result, Script
 
-from zfsext.ownership import FIRST, OWNER, REPLICA, Record, Round
+from zfsext.ownership import FIRST, OWNER, REPLICA, ZERO, Generation, Record, Round
 
 NODES = ("node1", "node2", "node3")
 NUMBERS = {name: number for number, name in enumerate(NODES)}
@@ -27,11 +27,15 @@ Flags = tuple[bool, ...]
 
 
 class Copy(NamedTuple):
-    """A copy of a disk on a node: its record, what is written in it, and whether it lies in the live place."""
+    """A copy of a disk on a node: its record, what is written in it, and whether it lies in the live place.
+
+    rolled is the generation that a rollback began last.
+    """
 
     record: Record
     content: int
     live: bool
+    rolled: Generation = ZERO
 
 
 class Budget(NamedTuple):
@@ -48,6 +52,7 @@ class Budget(NamedTuple):
     cut: int = 0
     offline: int = 0
     mistaken: int = 0
+    rollback: int = 0
 
 
 class World(NamedTuple):

@@ -81,9 +81,10 @@ def test_what_an_administrator_may_change_is_kept_on_upgrade(control: tarfile.Ta
 
 
 def test_what_other_nodes_run_is_where_they_look_for_it(files: tarfile.TarFile) -> None:
-    answer = files.getmember("./usr/libexec/zfsext/answer")
-    assert answer.mode == 0o755
-    assert text(files, answer.name).splitlines()[0] == "#!/usr/bin/python3 -IS"
+    for name in ("answer", "thaw"):
+        program = files.getmember(f"./usr/libexec/zfsext/{name}")
+        assert program.mode == 0o755
+        assert text(files, program.name).splitlines()[0] == "#!/usr/bin/python3 -IS"
 
 
 def test_the_timer_is_there_and_not_enabled(files: tarfile.TarFile, control: tarfile.TarFile) -> None:

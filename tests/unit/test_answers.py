@@ -24,6 +24,7 @@ from zfsext import (
     answer,
     answers_copies,
     answers_disks,
+    answers_people,
     arrived,
     attempt,
     cluster,
@@ -59,6 +60,7 @@ SOURCE = "node1.example.com"
 SECOND = WEB.replace("disk0", "disk1")
 FACTS = {"zfsext:id": "11", "zfsext:size": "64"}
 BASES = {"node3": ["0.2-6"]}
+KEEPS = {"bases": BASES, "moments": {WEB: ["taken-20261129T185100Z"], SECOND: []}}
 #: A good request of each kind.
 GOOD: dict[str, dict[str, Any]] = {
     "ask": {"volumes": [SECOND, WEB]},
@@ -77,7 +79,8 @@ GOOD: dict[str, dict[str, Any]] = {
     },
     "abort": {"volume": WEB, "token": "1-af-c0"},
     "idle": {"facts": {WEB: FACTS, SECOND: {}}, "round": "0.2-7", "generation": "0.2", "taken": 17},
-    "round": {"facts": {WEB: FACTS, SECOND: {}}, "round": "0.2-7", "generation": "0.2", "taken": 17, "bases": BASES},
+    "round": {"facts": {WEB: FACTS, SECOND: {}}, "round": "0.2-7", "generation": "0.2", "taken": 17, **KEEPS},
+    "rewind": {"volume": WEB, "guid": "77", "id": "11", "generation": "0.3"},
     "prepare": {"facts": {WEB: FACTS, SECOND: {}}, "final": "0.2-7"},
     "ticket": {"volumes": [WEB], "number": "0.3", "final": "0.2-7", "knows": ["node3"], "bases": BASES},
     "revoke": {"volumes": [WEB], "number": "0.3", "before": "0.2"},
@@ -93,6 +96,18 @@ GOOD: dict[str, dict[str, Any]] = {
     "offline": {},
     "claims": {},
     "yield": {"volume": WEB, "generation": "7.0"},
+    "snapshot": {"volume": WEB, "name": "monday", "keep": 3, "quiesce": "web1", "thaw_after": 30, "verbose": False},
+    "rollback": {"volume": WEB, "to": "monday", "dry": True, "verbose": True},
+    "back": {"volume": WEB, "generation": "0.2", "dry": False, "verbose": False},
+    "drop": {"volumes": [WEB], "generation": "", "dry": False},
+    "goals": {"volumes": [WEB]},
+    "kept": {"volumes": [WEB]},
+    "sources": {"volumes": [WEB], "short": "monday", "dry": False},
+    "disks": {"snapshots": True},
+    "facts": {},
+    "removed": {},
+    "revive": {"datasets": ["zfs/vm-standby/web.removed-17"], "dry": False},
+    "purge": {"dataset": "zfs/vm-standby/web.removed-17", "began": True},
 }
 #: What may be left out.
 OPTIONAL = {("replicate", "urgent"), ("forget", "owner")}
@@ -108,7 +123,7 @@ def touch(*_: object, **__: object) -> NoReturn:
 
 def set_trap(patch: pytest.MonkeyPatch) -> None:
     """Let nothing be touched: neither ZFS, nor another program or node, nor a lock, nor what Ganeti says."""
-    patch.setattr(sys, "argv", ["answer", "1", SOURCE])
+    patch.setattr(sys, "argv", ["answer", "2", SOURCE])
     patch.setattr(config, "load", lambda: CONFIG)
     patch.setattr(pool, "require", lambda _: None)
     patch.setattr(pool, "works", lambda _: True)
@@ -172,6 +187,14 @@ def number(value: object) -> bool:
     return type(value) is int and 0 <= value < 1 << 63
 
 
+def flag(value: object) -> bool:
+    return isinstance(value, bool)
+
+
+def SNAPSHOT(value: object) -> bool:  # noqa: N802 (a rule among rules)
+    return text(r"[^/@#%]+")(value) and str(value).isprintable()
+
+
 VOLUME, NODE = text(DISK.pattern), text(r"[a-zA-Z0-9][a-zA-Z0-9.-]{0,254}")
 GENERATION, ROUND = text(r"[0-9]{1,18}\.[0-9]{1,18}"), text(r"[0-9]{1,18}\.[0-9]{1,18}-[0-9]{1,9}")
 GIVEN = pairs(lambda name: name in properties.FACTS, fact)
@@ -181,7 +204,7 @@ RULES: dict[str, Rule] = {
     "volumes": each(VOLUME, empty=False),
     "but": lambda value: each(VOLUME)(value) and WEB not in value,  # type: ignore[operator]
     "parent": lambda value: value in CONFIG.live,
-    "snapshot": lambda value: text(r"[^/@#%]+")(value) and str(value).isprintable(),
+    "snapshot": SNAPSHOT,
     "full": lambda value: isinstance(value, bool),
     "generation": GENERATION,
     "claim": GENERATION,
@@ -202,6 +225,19 @@ RULES: dict[str, Rule] = {
     "on": NODE,
     "id": lambda value: value is None or isinstance(value, str),
     "urgent": lambda _: True,
+    "moments": pairs(VOLUME, each(lambda value: isinstance(value, str))),
+    "guid": lambda value: isinstance(value, str),
+    "name": lambda value: value == "" or text(r"(?!zfsext-|taken-)[a-zA-Z0-9][a-zA-Z0-9._:-]{0,99}")(value),
+    "keep": number,
+    "quiesce": lambda value: value == "" or text(r"[a-zA-Z0-9][a-zA-Z0-9._+-]*")(value),
+    "thaw_after": lambda value: type(value) is int and 1 <= value <= 600,
+    "verbose": flag,
+    "dry": flag,
+    "began": flag,
+    "snapshots": flag,
+    "short": SNAPSHOT,
+    "datasets": each(lambda value: isinstance(value, str), empty=False),
+    "dataset": lambda value: isinstance(value, str),
 }
 
 
@@ -211,6 +247,10 @@ def good(op: str, field: str, value: object) -> bool:
         return pairs(VOLUME, GIVEN, empty=False)(value) if op in ("idle", "round", "prepare") else GIVEN(value)
     if (op, field) == ("receive", "parent"):
         return isinstance(value, str)  # a copy that is there stays where it is
+    if (op, field) == ("rollback", "to"):
+        return SNAPSHOT(value)
+    if (op, field) in (("back", "generation"), ("drop", "generation")) and value == "":
+        return True
     return RULES[field](value)
 
 
@@ -230,7 +270,7 @@ MALFORMED: list[object] = [
 def test_the_trap_holds_who_passes_the_rules(op: str) -> None:
     with pytest.raises(Touched):
         answered({"op": op, **GOOD[op]})
-    assert set(GOOD) == {*answers_copies.OPS, *answers_disks.OPS}
+    assert set(GOOD) == {*answers_copies.OPS, *answers_disks.OPS, *answers_people.OPS}
 
 
 def judged(op: str, field: str, value: object) -> None:
@@ -301,7 +341,7 @@ def test_a_line_that_is_no_object_is_an_error(line: bytes, kind: str) -> None:
 @pytest.mark.usefixtures("trap")
 @pytest.mark.parametrize("source", ["", "-x", "a b", "../x"])
 def test_who_has_no_name_is_not_answered(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
-    monkeypatch.setattr(sys, "argv", ["answer", "1", source])
+    monkeypatch.setattr(sys, "argv", ["answer", "2", source])
     assert "is no node's name" in refused({"op": "look", **GOOD["look"]})
 
 
@@ -313,9 +353,9 @@ def test_a_node_without_its_pool_says_so_and_nothing_else(monkeypatch: pytest.Mo
             raise PoolUnavailable("pool tank is SUSPENDED: see zpool status")
 
     monkeypatch.setattr(pool, "require", require)
-    if op == "offline":  # which the master says, of no pool
+    if op in ("offline", "facts", "disks"):  # which are of Ganeti's configuration, or of just that
         with pytest.raises(Touched):
-            answered({"op": op})
+            answered({"op": op, **GOOD[op]})
     else:
         refused({"op": op, **GOOD[op]}, "PoolUnavailable")
 
@@ -339,6 +379,7 @@ class Doer:
 
 G2, G3, G7 = Generation(0, 2), Generation(0, 3), Generation(7, 0)
 ROUND7, SIX = Round(G2, 7), {"node3": [Round(G2, 6)]}
+KEPT = {WEB: ["taken-20261129T185100Z"], SECOND: []}
 GROUP = [WEB, SECOND]
 
 
@@ -348,7 +389,7 @@ Put = Callable[..., Doer]
 @pytest.fixture
 def works(node: Node, monkeypatch: pytest.MonkeyPatch) -> Node:
     """Return a node on which nothing is in the way of an answer."""
-    monkeypatch.setattr(sys, "argv", ["answer", "1", SOURCE])
+    monkeypatch.setattr(sys, "argv", ["answer", "2", SOURCE])
     monkeypatch.setattr(config, "load", lambda: CONFIG)
     monkeypatch.setattr(pool, "require", lambda _: None)
     monkeypatch.setattr(groups, "of", lambda volume, _: GROUP if volume == WEB else [volume])
@@ -373,7 +414,7 @@ def doer(works: Node, monkeypatch: pytest.MonkeyPatch) -> Put:
     [
         ("look", taking, "look", (WEB, CONFIG)),
         ("abort", taking, "abort", (WEB, "1-af-c0", CONFIG)),
-        ("round", arrived, "complete", ({WEB: FACTS, SECOND: {}}, ROUND7, G2, 17, SIX, CONFIG)),
+        ("round", arrived, "complete", ({WEB: FACTS, SECOND: {}}, ROUND7, G2, 17, SIX, KEPT, CONFIG)),
         ("ticket", tickets, "take", ([WEB], SOURCE, G3, ROUND7, frozenset({"node3"}), SIX, CONFIG)),
         ("revoke", tickets, "give_back", ([WEB], SOURCE, G3, G2, CONFIG)),
         ("floor", tickets, "raise_floor", ([WEB], G7, CONFIG)),
@@ -616,7 +657,7 @@ def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
 
 def test_nothing_but_answers_comes_over_the_line(line: Line) -> None:
     for volume in (WEB, SECOND):
-        assert line.call("look", volume=volume) == {"volume": volume, "argv": ["1", SOURCE]}
+        assert line.call("look", volume=volume) == {"volume": volume, "argv": ["2", SOURCE]}
     line._ssh.stdin.close()  # type: ignore[union-attr]
     assert line._ssh.wait(20) == 0
     assert line._ssh.stderr.read() == b"to people\nand from a child\n" * 2  # type: ignore[union-attr]
@@ -661,14 +702,14 @@ def run(*arguments: str, given: bytes = b"") -> "subprocess.CompletedProcess[byt
     return subprocess.run(process(*arguments), input=given, capture_output=True, check=False, timeout=60)
 
 
-@pytest.mark.parametrize("arguments", [(), ("1",), ("1", SOURCE, "more")])
+@pytest.mark.parametrize("arguments", [(), ("2",), ("2", SOURCE, "more")])
 def test_who_types_it_is_told_what_it_is(arguments: Sequence[str]) -> None:
     done = run(*arguments)
     assert (done.returncode, done.stdout) == (2, b"")
     assert done.stderr.startswith(b"Usage: answer PROTOCOL NODE")
 
 
-@pytest.mark.parametrize("protocol", ["0", "2", "", "1.0"])
+@pytest.mark.parametrize("protocol", ["0", "1", "", "2.0"])
 def test_one_who_speaks_another_protocol_is_told_so_and_not_listened_to(protocol: str) -> None:
     done = run(protocol, SOURCE, given=json.dumps({"op": "look", "volume": WEB}).encode() + b"\n")
     assert done.returncode == 3
@@ -676,7 +717,7 @@ def test_one_who_speaks_another_protocol_is_told_so_and_not_listened_to(protocol
 
 
 def test_a_request_without_an_end_is_not_kept_for_ever() -> None:
-    done = subprocess.Popen(process("1", SOURCE), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    done = subprocess.Popen(process("2", SOURCE), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert done.stdin is not None
     with done, contextlib.suppress(BrokenPipeError):
         done.stdin.write(b"x" * (answer.LONGEST + (1 << 20)))
@@ -685,5 +726,5 @@ def test_a_request_without_an_end_is_not_kept_for_ever() -> None:
 
 def test_a_request_that_breaks_off_is_not_answered() -> None:
     one = json.dumps({"op": "look", "volume": WEB}).encode()
-    done = run("1", SOURCE, given=one + b"\n" + one)
+    done = run("2", SOURCE, given=one + b"\n" + one)
     assert (done.returncode, len(done.stdout.splitlines())) == (0, 2)

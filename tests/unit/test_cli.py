@@ -34,9 +34,9 @@ def test_a_list_has_a_line_for_each_disk() -> None:
     done = run("list")
     assert (done.exit_code, done.stderr) == (0, "")
     assert [line.split() for line in done.stdout.splitlines()] == [
-        ["INSTANCE", "DISK", "VOLUME", "ROLE", "SIZE", "USED", "DEVICE", "AGE"],
-        ["web1.example.com", "0", WEB, "live", "64M", "1.50G", "/dev/loop0", "-"],
-        ["-", "-", DB, "new", "-", "96K", "-", "-"],
+        ["INSTANCE", "DISK", "VOLUME", "ROLE", "SIZE", "USED", "WRITTEN", "DEVICE", "AGE", "REPLICAS"],
+        ["web1.example.com", "0", WEB, "live", "64M", "1.50G", "0B", "/dev/loop0", "-", "-"],
+        ["-", "-", DB, "new", "-", "96K", "0B", "-", "-", "-"],
     ]
 
 
@@ -136,7 +136,7 @@ def test_a_replica_has_an_age_and_what_it_is_of(node: Node, monkeypatch: pytest.
         zfsext_rounded="1764000000",
     )
     (line,) = [line.split() for line in run("list").stdout.splitlines() if " replica " in line]
-    assert (line[0], line[3], line[-1]) == ("db1.example.com", "replica", "10m")
+    assert (line[0], line[3], line[-2]) == ("db1.example.com", "replica", "10m")
     page = run("show", "db1").stdout
     assert "  generation:    0.3\n  peer:          copy of the disk on node2.example.com\n" in page
     assert "  last round:    0.3-17, taken at 2025-11-2" in page

@@ -13,7 +13,7 @@ def test_parameters_list_is_one_that_gnt_storage_survives() -> None:
     # Ganeti splits each line into a name and a description; a blank line or a bare name makes it crash.
     lines = (ROOT / "extstorage/zfsfile/parameters.list").read_text(encoding="utf-8").splitlines()
     names = [line.split(None, 1)[0] for line in lines]
-    assert names == ["dataset", "recordsize", "compression", "reservation", "replicas"]
+    assert names == ["dataset", "recordsize", "compression", "reservation", "replicas", "source"]
     assert all(len(line.split(None, 1)) == 2 for line in lines)
 
 
@@ -31,7 +31,7 @@ def test_each_command_is_in_the_man_page() -> None:
 
 def test_each_kind_of_finding_and_each_metric_is_in_the_man_page() -> None:
     page = (ROOT / "doc/man/zfsext.8.rst").read_text(encoding="utf-8")
-    modules = ("health", "copies", "cli_health")
+    modules = ("health", "copies", "former", "cli_health")
     sources = "".join((ROOT / f"zfsext/{name}.py").read_text(encoding="utf-8") for name in modules)
     kinds = set(re.findall(r"Finding\([\w.]+, \"([\w-]+)\"", sources))
     documented = re.findall(r"^([\w-]+) \((?:notice|warning|critical|unknown)", page, re.MULTILINE)

@@ -43,7 +43,7 @@ def end(words, code=255):
     os.write(2, words.encode())
     os._exit(code)
 """
-GREETING = 'say(protocol=1, version="1.0")\n'
+GREETING = 'say(protocol=2, version="1.0")\n'
 STREAM = os.urandom(1 << 20) * 3  # far more than a pipe holds
 
 
@@ -83,7 +83,7 @@ def test_a_request_is_answered(other: Other) -> None:
     line = other("while True: say(heard=hear(), argv=sys.argv[1:])")
     answer = line.call("look", volume="web", full=True)
     assert answer["heard"] == {"op": "look", "volume": "web", "full": True}
-    assert answer["argv"] == ["/usr/libexec/zfsext/answer", "1", "node1"]
+    assert answer["argv"] == ["/usr/libexec/zfsext/answer", "2", "node1"]
     assert line.call("ask", volumes=["ä\n"])["heard"] == {"op": "ask", "volumes": ["ä\n"]}
 
 
@@ -184,7 +184,7 @@ def test_a_connection_that_broke_off_between_two_requests_says_why(other: Other)
 
 
 @pytest.mark.parametrize(
-    "greeting", ['say(protocol=2, version="2.0"); sys.exit(3)\n', 'say(version="2.0")\n', 'say(protocol="1")\n']
+    "greeting", ['say(protocol=3, version="2.0"); sys.exit(3)\n', 'say(version="2.0")\n', 'say(protocol="1")\n']
 )
 def test_two_versions_that_do_not_understand_each_other_do_nothing(other: Other, greeting: str) -> None:
     line = other("say(done=hear())", greeting=greeting)
@@ -195,9 +195,9 @@ def test_two_versions_that_do_not_understand_each_other_do_nothing(other: Other,
 
 
 def test_another_version_is_one_also_if_it_ended_before_it_was_asked(other: Other) -> None:
-    line = other("", greeting='say(protocol=2, version="2.0"); sys.exit(3)\n')
+    line = other("", greeting='say(protocol=3, version="2.0"); sys.exit(3)\n')
     line._ssh.wait()
-    with pytest.raises(Refused, match="with protocol 2, and this node"):
+    with pytest.raises(Refused, match="with protocol 3, and this node"):
         line.call("look")
 
 

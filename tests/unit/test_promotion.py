@@ -77,7 +77,7 @@ class Pool:
 def pool(node: Node, monkeypatch: pytest.MonkeyPatch) -> Pool:
     found = Pool(node, monkeypatch)
     facts = {"zfsext_id": "11", "zfsext_instance": "web1", "compression": "gzip", SINCE: "4096", "origin": "-"}
-    record = {"zfsext_generation": "0.2", "zfsext_peer": "node2", "zfsext_round": "0.2-7"}
+    record = {"zfsext_generation": "0.2", "zfsext_peer": "node2", "zfsext_round": "0.2-7", "zfsext_schema": "1"}
     node.disk(WEB, "zfs/vm-standby", "replica", **record, **facts)
     return found
 

@@ -1,0 +1,185 @@
+"""The commands about an instance's snapshots: snapshot and rollback."""
+
+from typing import Any
+
+import click
+
+from zfsext import completion, config, freeze, human, moments, nodes, owner, progress, trace, whereabouts
+from zfsext.cli_common import Failure, dry_run, examples, instance_named, require_cluster, verbose, volumes_of
+from zfsext.errors import NotHere, ZfsextError
+from zfsext.ownership import OWNER
+from zfsext.peer import Peers, peers
+
+
+@click.command(
+    epilog=examples(
+        "zfsext snapshot web1                           one named by the moment, taken-20261129T185100Z",
+        "zfsext snapshot web1 before-upgrade --quiesce  with the guest's file systems at rest",
+        "zfsext snapshot web1 --keep 24                 and those of this kind but the last 24 go",
+    ),
+)
+@click.argument("instance", shell_complete=completion.instances)
+@click.argument("name", required=False)
+@click.option("--quiesce", is_flag=True, help="Freeze the guest's file systems meanwhile, through its guest agent.")
+@click.option(
+    "--thaw-after",
+    "seconds",
+    metavar="SECONDS",
+    type=click.IntRange(1, freeze.LONGEST),
+    default=freeze.SECONDS,
+    show_default=True,
+    help="With --quiesce: thaw the guest then, whatever happens.",
+)
+@click.option(
+    "--keep", metavar="N", type=click.IntRange(1, 100_000), help="Destroy those without a name of their own but N."
+)
+@verbose
+def snapshot(instance: str, name: str | None, quiesce: bool, seconds: int, keep: int | None, verbose: bool) -> None:
+    """Take a snapshot of all disks of an instance, at one moment, wherever they are.
+
+    The instance may run: the snapshot is what a power cut would leave, or, with --quiesce, file systems at rest. It
+    needs qemu-guest-agent in the guest and use_guest_agent for the instance. Without NAME it is named by the moment.
+    """
+    known = require_cluster()
+    settings = config.load()
+    if name is not None:
+        moments.checked(name)
+        if keep is not None:
+            raise click.UsageError("--keep is for those that are named by their moment: leave NAME or --keep away")
+    full = instance_named(instance, set(), known)
+    volumes = volumes_of(full, known, settings)
+    fields: dict[str, Any] = {
+        "name": name or "",
+        "keep": keep or 0,
+        "quiesce": full if quiesce else "",
+        "thaw_after": seconds,
+    }
+    with progress.working(f"taking a snapshot of {full}"), peers() as others:
+        taken = owner.ask(volumes[0], "snapshot", settings, others, verbose=verbose, **fields)
+    show_typed(taken)
+    still = "" if taken["still"] is None else f", the guest stood still for {taken['still'] / 1000:.1f} s"
+    gone = f", {len(taken['pruned'])} older ones destroyed" if taken["pruned"] else ""
+    click.echo(f"{full}: {taken['name']} of {len(volumes)} disk{'s' * (len(volumes) > 1)}{still}{gone}")
+
+
+@click.command(
+    epilog=examples(
+        "zfsext rollback web1                  what can be gone back to, and what is kept",
+        "zfsext rollback web1 before-upgrade   go back; what the disks are now is kept",
+        "zfsext rollback web1 --back           undo that",
+        "zfsext rollback web1 --drop           destroy what is kept",
+    ),
+)
+@click.argument("instance", shell_complete=completion.instances)
+@click.argument("name", required=False)
+@click.option("--back", is_flag=True, help="Make the disks again what they were before the rollback.")
+@click.option("--drop", is_flag=True, help="Destroy what is kept, on other nodes too.")
+@click.option("--kept", "generation", metavar="GENERATION", help="With --back or --drop: of which rollback.")
+@dry_run
+@verbose
+def rollback(
+    instance: str, name: str | None, back: bool, drop: bool, generation: str | None, dry: bool, verbose: bool
+) -> None:
+    """Make a stopped instance's disks what they were at a snapshot. Nothing is destroyed.
+
+    What they are now is kept, with the snapshots that are newer: --back makes it the disks again, --drop destroys it.
+    Copies on other nodes go back with the next round. Without NAME: what there is.
+    """
+    known = require_cluster()
+    settings = config.load()
+    if (name is not None) + back + drop > 1:
+        raise click.UsageError("NAME, --back and --drop are three different things: give one of them")
+    if generation is not None and not (back or drop):
+        raise click.UsageError("--kept goes with --back or --drop")
+    full = instance_named(instance, set(), known)
+    volumes = volumes_of(full, known, settings)
+    with progress.working(f"looking at the disks of {full}"), peers() as others:
+        if drop:
+            _drop(full, volumes, generation or "", dry, settings, others)
+        elif back:
+            done = _ask_owner(
+                volumes[0], "back", settings, others, generation=generation or "", dry=dry, verbose=verbose
+            )
+            _say(full, done, dry, "is what it was before the rollback", "--back undoes that")
+        elif name is None:
+            _show(full, volumes, settings, others)
+        else:
+            done = _ask_owner(volumes[0], "rollback", settings, others, to=name, dry=dry, verbose=verbose)
+            _say(full, done, dry, f"is what it was at {name}", "--back undoes that, --drop destroys what is kept")
+
+
+def _ask_owner(volume: str, op: str, settings: config.Config, others: Peers, **fields: Any) -> dict[str, Any]:
+    """Ask the disk's owner; what was handed over to a node and not started there since is made its own first."""
+    if not fields["dry"] and whereabouts.holder(volume, settings, others).state != OWNER:
+        owner.ask(volume, "accept", settings, others)
+    return owner.ask(volume, op, settings, others, **fields)
+
+
+def _say(instance: str, done: dict[str, Any], dry: bool, what: str, undo: str) -> None:
+    for each in done["newer"]:
+        click.echo(f"{'would go' if dry else 'goes'} with what is kept: {each}")
+    if dry:
+        for words in done["commands"]:
+            click.echo(trace.command(words))
+        click.echo("nothing was done (--dry-run)")
+        return
+    show_typed(done)
+    click.echo(f"{instance} {what}: 'zfsext rollback {instance} {undo.partition(' ')[0]}' {undo.partition(' ')[2]}")
+
+
+def _show(instance: str, volumes: list[str], settings: config.Config, others: Peers) -> None:
+    found = owner.ask(volumes[0], "goals", settings, others, volumes=volumes)
+    for short in found["snapshots"]:
+        click.echo(short)
+    if not found["snapshots"]:
+        click.echo(
+            f"{instance} has no snapshot that all its disks have: 'zfsext snapshot {instance}' takes one", err=True
+        )
+    kept, silent = _everywhere("kept", settings, others, volumes=volumes)
+    for node, answer in kept:
+        for each in answer["kept"]:
+            what = "a copy, before it went back" if each["copy"] else f"before it went back to {each['instead']}"
+            click.echo(f"kept on {node}: generation {each['generation']}, {what}, {human.size(each['used'])}")
+    _require_all(silent)
+
+
+def _drop(
+    instance: str, volumes: list[str], generation: str, dry: bool, settings: config.Config, others: Peers
+) -> None:
+    """Drop what is kept on each node that answers; say which do not."""
+    total = 0
+    done, silent = _everywhere("drop", settings, others, volumes=volumes, generation=generation, dry=dry)
+    for node, answer in done:
+        for dataset in answer["dropped"]:
+            click.echo(f"{'would drop' if dry else 'dropped'} {dataset} on {node}")
+        total += len(answer["dropped"])
+    _require_all(silent)
+    if not total:
+        raise NotHere(f"nothing is kept of {instance}: 'zfsext rollback {instance}' shows what there is")
+
+
+def _everywhere(
+    op: str, settings: config.Config, others: Peers, **fields: Any
+) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
+    """Ask all nodes; return what each says, and why those that do not do not."""
+    told, silent = [], []
+    for node in sorted({nodes.this_node(), *nodes.peers()}):
+        try:
+            told.append((node, owner.at(node, op, settings, others, **fields)))
+        except ZfsextError as error:
+            silent.append(str(error))
+    return told, silent
+
+
+def _require_all(silent: list[str]) -> None:
+    if silent:
+        raise Failure(f"not done everywhere: {'; '.join(silent)}")
+
+
+def show_typed(answer: dict[str, Any]) -> None:
+    """Print the operations on ZFS that an answer tells of, for who wants to see them."""
+    for line in answer.get("typed", ()):
+        click.echo(line, err=True)
+
+
+COMMANDS = (snapshot, rollback)

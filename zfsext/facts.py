@@ -1,0 +1,105 @@
+"""What `zfsext doctor` has to know of a node, collected on it: one dictionary, told to the node that asks."""
+
+import os
+import platform
+import subprocess
+import time
+from typing import Any
+
+import zfsext
+from zfsext import agent, guard, node, nodes, peer, places, pool, zfs
+from zfsext.config import Config, standby
+from zfsext.errors import ZfsextError
+
+PROVIDER = "/usr/share/ganeti/extstorage/zfsfile"
+ARC_MAX = "/sys/module/zfs/parameters/zfs_arc_max"
+#: The services that have to come in this order at boot: datasets are mounted before Ganeti looks.
+MOUNTS, DAEMON = "zfs-mount.service", "ganeti-noded.service"
+
+
+def collected(config: Config) -> dict[str, Any]:
+    """Return this node's facts. What could not be found out is in `trouble`, in words."""
+    trouble: list[str] = []
+    return {
+        "node": nodes.this_node(),
+        "version": zfsext.__version__,
+        "protocol": peer.PROTOCOL,
+        "time": time.time(),
+        "candidate": nodes.is_candidate(),
+        "provider": sorted(os.listdir(PROVIDER)) if os.path.isdir(PROVIDER) else [],
+        "config": {name: getattr(config, name) for name in ("live", "recordsize", "compression", "reservation")},
+        "unfit": node.findings(config),
+        "kernel": platform.release(),
+        "module": _first_line(zfs.MODULE_VERSION),
+        "tools": _package("zfsutils-linux"),
+        "ganeti": _package("ganeti"),
+        "pools": {name: _pool(name, trouble) for name in places.pools(config.live)},
+        "places": _places(config, trouble),
+        **arc(),
+        "mounts_before_daemon": MOUNTS in _show(DAEMON, "After"),
+        "mounts_enabled": _show(MOUNTS, "UnitFileState") == "enabled",
+        "timer": _show("zfsext-replicate.timer", "ActiveState"),
+        "agents": sorted(os.listdir(agent.SOCKETS)) if os.path.isdir(agent.SOCKETS) else [],
+        "trouble": trouble,
+    }
+
+
+def arc() -> dict[str, Any]:
+    """Return the most that ZFS's cache may take, as set (0: what ZFS chooses), and this node's memory in bytes."""
+    return {"arc_max": _first_line(ARC_MAX), "memory": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")}
+
+
+def _pool(name: str, trouble: list[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"state": pool.state(name)}
+    if not pool.works(name):
+        return found
+    try:
+        found |= zfs.pool_properties(name, ("ashift", "autoexpand", "expandsize", "autotrim", "health"))
+        size, allocated, free = zfs.space([name])[name]
+        found |= {"size": size, "allocated": allocated, "free": free}
+    except ZfsextError as error:
+        trouble.append(str(error))
+    return found
+
+
+def _places(config: Config, trouble: list[str]) -> dict[str, dict[str, str]]:
+    wanted = ("mountpoint", "canmount", "compression", "atime", "readonly", "com.sun:auto-snapshot", "sync")
+    names = [name for parent in config.live if pool.works(pool.of(parent)) for name in (parent, standby(parent))]
+    try:
+        return {name: {key: each[key] for key in wanted} for name, each in zfs.read(names, wanted).items()}
+    except ZfsextError as error:
+        trouble.append(str(error))
+        return {}
+
+
+def _first_line(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.readline().strip()
+    except FileNotFoundError:
+        return ""
+
+
+def _package(name: str) -> str:
+    return _said("dpkg-query", "-W", "-f", "${Version}", name)
+
+
+def _show(unit: str, name: str) -> str:
+    return _said("systemctl", "show", "--value", f"--property={name}", unit)
+
+
+def _said(*command: str) -> str:
+    """Return what a command that only looks says; nothing if it is not there, or knows nothing."""
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=zfs.ENVIRONMENT,
+            preexec_fn=guard.die_with_parent,
+            check=False,
+        )
+    except FileNotFoundError:
+        return ""
+    return done.stdout.strip()

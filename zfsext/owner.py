@@ -1,0 +1,31 @@
+"""Has the node that has a VM's disks do something with them, be it this node or another: by the same request."""
+
+from collections.abc import Callable
+from typing import Any
+
+from zfsext import (
+    answers,
+    nodes,
+    whereabouts,
+)
+from zfsext.config import Config
+from zfsext.peer import Peers
+
+#: How long that may take, in seconds: it waits for the locks of the disks, and there may be many.
+SECONDS = 400
+
+
+def ask(volume: str, op: str, config: Config, peers: Peers, seconds: float = SECONDS, **fields: Any) -> dict[str, Any]:
+    """Ask the disk's owner, and return its answer. Raises what it raises, and Refused if nobody has the disk."""
+    return at(whereabouts.holder(volume, config, peers).node, op, config, peers, seconds, volume=volume, **fields)
+
+
+def at(node: str, op: str, config: Config, peers: Peers, seconds: float = SECONDS, **fields: Any) -> dict[str, Any]:
+    """Ask a node, which may be this one, and return its answer."""
+    here = nodes.this_node()
+    if node in ("", here):  # a cluster of one node has nobody to be told from
+        return answers.answer({"op": op, **fields}, here, config, _quiet)
+    return peers.line(node).call(op, seconds=seconds, **fields)
+
+
+_quiet: Callable[[dict[str, Any]], None] = lambda _: None  # noqa: E731 (nobody is told of progress here)

@@ -1,0 +1,190 @@
+"""Removed disks that can still be had back, for as long as keep_removed in /etc/zfsext.conf says.
+
+Such a disk keeps its snapshots, sets nothing aside, and is in the standby place under a name that nobody looks for a
+disk by: it is no copy, and never opened. `zfsext undelete` begins a new disk with it.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from zfsext import (
+    attachment,
+    cluster,
+    datasets,
+    instances,
+    lock,
+    places,
+    properties,
+    removal,
+    reservation,
+    zfs,
+)
+from zfsext.config import STANDBY_SUFFIX, Config
+from zfsext.errors import NotHere, Refused, SystemRefused, ZfsextError
+from zfsext.ownership import OWNER, REMOVED
+from zfsext.places import Copy
+
+#: What a disk that is had back begins with: a snapshot of this name and the time of the removal, no earlier one's.
+SNAPSHOT = "zfsext-removed-"
+
+
+class Removed(NamedTuple):
+    """A removed disk: its dataset, the volume that it was, of which instance and which index, when it was removed.
+
+    was is what Ganeti had of the instance (zfsext.instances), as far as this node knew. used is in bytes, with its
+    snapshots, size in MiB. since is from when its time counts.
+    """
+
+    dataset: str
+    volume: str
+    instance: str
+    index: int | None  # type: ignore[assignment]  # hides a tuple's method, which nobody wants here
+    seconds: int
+    size: int
+    used: int
+    was: dict[str, Any]
+    since: int
+
+
+def put_aside(volume: str, config: Config) -> None:
+    """Put the disk aside instead of destroying it; under its lock. Raises what keeps a disk from being removed.
+
+    What rollbacks have kept of it is destroyed all the same.
+    """
+    was = _was(volume)
+    for copy in removal.released(volume, config):
+        if not copy.live:
+            removal.destroy(copy)
+            continue
+        attachment.unmounted(copy.name)
+        reservation.drop(copy.dataset)
+        now = int(time.time())
+        name = places.removed_name(copy.parent, volume, now)
+        zfs.rename(copy.name, name)  # under that name nobody looks for a disk
+        _mark(name, now, was)
+        removal.forget_mount_point(copy)
+
+
+def _was(volume: str) -> str:
+    """Return what Ganeti has of the volume's instance, as JSON; nothing where that is not known: it is no must."""
+    try:
+        known = instances.of_volume(volume)
+    except SystemRefused:
+        return ""
+    return json.dumps(known) if known else ""
+
+
+def _mark(name: str, seconds: int, was: str) -> None:
+    found: dict[str, str | None] = {properties.STATE: REMOVED, properties.REMOVED: str(seconds)}
+    if was:
+        found[properties.WAS] = was
+    zfs.change_all({name: found})
+
+
+def found(config: Config) -> Iterator[Removed]:
+    """Yield the removed disks on this node, the latest first. Pools that do not work are left out."""
+    wanted = [properties.STATE, properties.INSTANCE, properties.SIZE, properties.REMOVED, properties.WAS, "used"]
+    there = []
+    for short, dataset in datasets.of(config, wanted):
+        volume, mark, rest = short.partition(places.REMOVED)
+        # One that was killed between its new name and its state is removed too.
+        if mark and rest.isdecimal() and dataset.local(properties.STATE) in (REMOVED, OWNER):
+            was = instances.read(dataset.local(properties.WAS) or "")
+            size = dataset.local(properties.SIZE) or ""
+            there.append(
+                Removed(
+                    dataset.name,
+                    volume,
+                    dataset.local(properties.INSTANCE) or "",
+                    instances.index_of(volume, was),
+                    int(rest),
+                    int(size) if size.isdecimal() else 0,
+                    dataset.number("used"),
+                    was,
+                    int(since) if (since := dataset.local(properties.REMOVED) or "").isdecimal() else int(rest),
+                )
+            )
+    yield from sorted(there, key=lambda each: (-each.seconds, each.volume))
+
+
+def these(names: Sequence[str], config: Config) -> list[Removed]:
+    """Return the removed disks in these datasets. Raises NotHere for one that is none, or is here no more."""
+    there = {each.dataset: each for each in found(config)}
+    missing = [name for name in names if name not in there]
+    if missing:
+        raise NotHere(f"{', '.join(missing)} is no removed disk on this node: 'zfsext undelete' lists them")
+    return [there[name] for name in names]
+
+
+def sources(names: Sequence[str], config: Config, *, dry: bool = False) -> dict[str, str]:
+    """Return the snapshot of each removed disk that a new one can begin with, taken if need be."""
+    removed = these(names, config)
+    found = {each.dataset: _source(each) for each in removed}
+    taken = {each.name for each in zfs.snapshots(*found)}
+    missing = [source for source in found.values() if source not in taken]
+    if not dry:
+        zfs.set_user(names, {properties.REMOVED: str(int(time.time()))})
+        if missing:
+            zfs.take_snapshots(missing)
+    return found
+
+
+def _source(each: Removed) -> str:
+    return f"{each.dataset}@{SNAPSHOT}{each.seconds}"
+
+
+def purge(each: Removed) -> None:
+    """Destroy a removed disk with its snapshots; a disk that began with it takes over what it needs.
+
+    Raises Busy for what somebody else holds or has cloned, AlreadyThere where a snapshot's name keeps a clone from
+    taking over.
+    """
+    with lock.VolumeLock(each.volume, "purge") as held:
+        parent = each.dataset.rpartition("/")[0].removesuffix(STANDBY_SUFFIX)
+        there = zfs.read([each.dataset], places.PROPERTIES)
+        if each.dataset not in there:
+            return
+        snapshots = zfs.snapshots(each.dataset)
+        clones = [clone for snapshot in snapshots for clone in snapshot.clones]
+        ours = {
+            name for name, of in zfs.read(clones, [properties.STATE]).items() if of.local(properties.STATE) == OWNER
+        }
+        removal.require_free(snapshots, ours)
+        removal.release(snapshots)
+        if clones:
+            zfs.promote(clones[-1])
+        removal.destroy(Copy(parent, there[each.dataset], live=False))
+        begun_with = [f"{name}@{SNAPSHOT}{each.seconds}" for name in ours]
+        taken = {found.name: found for found in zfs.snapshots(*ours)} if ours else {}
+        zfs.destroy_snapshots([name for name in begun_with if name in taken and not taken[name].clones])
+        if cluster.knows(each.volume) is not True:
+            held.forget()
+
+
+def hand_over(each: Removed) -> None:
+    """Let the disk that began with a removed one take its snapshots over, and destroy what is left of that.
+
+    Raises Refused, with nothing destroyed, if no disk has begun with it.
+    """
+    began = [clone for found in zfs.snapshots(each.dataset) if found.name == _source(each) for clone in found.clones]
+    states = [of.local(properties.STATE) for of in zfs.read(began, [properties.STATE]).values()]
+    if OWNER not in states:
+        raise Refused(f"no disk has begun with {each.dataset}, which was left as it is: 'zfsext undelete' lists it")
+    purge(each)
+
+
+def purge_old(config: Config) -> list[str]:
+    """Destroy the removed disks whose time is over, if any is; return in words those that could not be.
+
+    One that somebody has begun to have back has its time anew.
+    """
+    trouble = []
+    for each in list(found(config)) if config.keep_removed else ():
+        if time.time() - each.since > config.keep_removed:
+            try:
+                purge(each)
+            except ZfsextError as error:
+                trouble.append(str(error))
+    return trouble
