@@ -82,10 +82,15 @@ def drop(copies: Sequence[Aside], config: Config) -> None:
 
     Raises Busy, before anything is destroyed, for what somebody else holds or has cloned.
     """
-    removal.require_free(snapshot for each in copies for snapshot in each.snapshots)
+    require_free(copies)
     for each in copies:
         with VolumeLock(each.volume, "resolve"):
             _destroy(each, config)
+
+
+def require_free(copies: Sequence[Aside]) -> None:
+    """Raise Busy for what somebody else holds of these copies, or has cloned."""
+    removal.require_free(snapshot for each in copies for snapshot in each.snapshots)
 
 
 def _destroy(aside: Aside, config: Config) -> None:

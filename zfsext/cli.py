@@ -28,11 +28,11 @@ MODULES = {
     "snapshot": "cli_snapshots",
     "rollback": "cli_snapshots",
     "clone": "cli_clone",
-    "undelete": "cli_clone",
+    "undelete": "cli_undelete",
     "mount": "cli_view",
     "umount": "cli_view",
     "setup": "cli_setup",
-    "doctor": "cli_setup",
+    "doctor": "cli_doctor",
 }
 
 

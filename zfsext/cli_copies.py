@@ -1,5 +1,7 @@
 """The commands that end copies of disks, or look into them: forget, resolve, sweep."""
 
+from typing import Any
+
 import click
 
 from zfsext import (
@@ -10,13 +12,25 @@ from zfsext import (
     datasets,
     forgetting,
     human,
+    inventory,
     nodes,
+    owner,
     records,
+    removed,
     seeding,
     whereabouts,
     withdrawal,
 )
-from zfsext.cli_common import Failure, examples, instance_named, node_named, require_cluster, require_root, volumes_of
+from zfsext.cli_common import (
+    Failure,
+    dry_run,
+    examples,
+    instance_named,
+    node_named,
+    require_cluster,
+    require_root,
+    volumes_of,
+)
 from zfsext.errors import NotHere, PoolUnavailable, Refused
 from zfsext.peer import peers
 
@@ -31,7 +45,8 @@ from zfsext.peer import peers
     required=True,
     help="The node whose copies are to go.",
 )
-def forget(instance: str, on: str) -> None:
+@dry_run
+def forget(instance: str, on: str, dry: bool) -> None:
     """Destroy the copies of an instance's disks on a node, and replicate nothing there any more.
 
     The disks themselves, and their copies on other nodes, stay as they are. NODE is also taken out of the nodes that
@@ -48,22 +63,33 @@ def forget(instance: str, on: str) -> None:
             raise
         node = records.node(on)
     with peers() as others:
-        owner = whereabouts.holder(volumes[0], settings, others).node
-        if owner == node:
+        holder = whereabouts.holder(volumes[0], settings, others).node
+        if holder == node:
             raise Refused(
                 f"{node} has the disks of {name} themselves, and they stay: 'zfsext move' takes them elsewhere"
             )
-        if owner == nodes.this_node():
+        if dry:
+            there = owner.at(node, "disks", settings, others, snapshots=False)["disks"] if node in nodes.peers() else []
+            _would_destroy([each for each in there if each["volume"] in volumes and each["role"] in inventory.COPIES])
+            return
+        if holder == nodes.this_node():
             withdrawal.withdraw(volumes, node, settings, others)
         else:
-            others.line(owner).call("withdraw", seconds=seeding.STILL, volume=volumes[0], on=node)
+            others.line(holder).call("withdraw", seconds=seeding.STILL, volume=volumes[0], on=node)
     click.echo(f"{name}: no copy on {node} any more")
+
+
+def _would_destroy(copies: list[dict[str, Any]]) -> None:
+    for each in copies:
+        click.echo(f"would destroy {each['dataset']}, {human.size(each['used_bytes'])} with its snapshots")
+    click.echo("nothing was done (--dry-run)")
 
 
 @click.command(epilog=examples("zfsext resolve web1", "zfsext resolve web1 --drop"))
 @click.argument("instance", shell_complete=completion.instances)
 @click.option("--drop", is_flag=True, help="Destroy them, with their snapshots.")
-def resolve(instance: str, drop: bool) -> None:
+@dry_run
+def resolve(instance: str, drop: bool, dry: bool) -> None:
     """Say what the copies of an instance's disks have that were set aside on this node.
 
     A copy is set aside when the disk went on without it: another node was made its owner while this one was away. It
@@ -80,6 +106,9 @@ def resolve(instance: str, drop: bool) -> None:
         _tell(each)
     if not mine:
         click.echo(f"{name} has no copy on this node that was set aside")
+    elif drop and dry:
+        asides.require_free(mine)
+        click.echo(f"{name}: {len(mine)} would be dropped; nothing was done (--dry-run)")
     elif drop:
         asides.drop(mine, settings)
         click.echo(f"{name}: {len(mine)} dropped")
@@ -107,14 +136,22 @@ def _tell(aside: asides.Aside) -> None:
         click.echo(f"  snapshot:      {snapshot.short}")
 
 
-@click.command(epilog=examples("zfsext sweep"))
-def sweep() -> None:
-    """Destroy the copies of removed disks that were out of reach when their disk was removed.
+@click.command(epilog=examples("zfsext sweep", "zfsext sweep --dry-run"))
+@dry_run
+def sweep(dry: bool) -> None:
+    """Destroy the copies of removed disks that were out of reach when their disk was removed, and what is overdue.
 
     Only what this node removed, and noted, is looked for, and never a disk. Ends with 1, naming them, if copies are
     still out of reach. 'zfsext replicate --all' does the same.
     """
     require_root()
+    if dry:
+        for volume, (_, names) in forgetting.noted().items():
+            click.echo(f"would end the copies of {volume} on {', '.join(names)}")
+        for each in removed.overdue(config.load()):
+            click.echo(f"would destroy {each.dataset}, removed {human.moment(each.seconds)}")
+        click.echo("nothing was done (--dry-run)")
+        return
     with peers() as others:
         left = forgetting.sweep(config.load(), others)
     if left:

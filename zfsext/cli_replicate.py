@@ -1,12 +1,11 @@
 """The commands that bring disks to another node: replicate and move."""
 
-import subprocess
 import sys
 import time
 
 import click
 
-from zfsext import completion, config, human, nodes, progress
+from zfsext import cli_gnt, completion, config, human, nodes, progress
 from zfsext.cli_common import (
     bandwidth,
     examples,
@@ -17,7 +16,6 @@ from zfsext.cli_common import (
     volumes_of,
 )
 from zfsext.cluster import Cluster
-from zfsext.errors import Refused
 from zfsext.peer import peers
 
 
@@ -112,8 +110,7 @@ def move(instance: str, node: str, bandwidth: int | None, quiet: bool) -> None:
 
     known = require_cluster()
     name, target = instance_named(instance, set(), known), node_named(node)
-    if nodes.master() != nodes.this_node():
-        raise Refused(f"gnt-instance works on the master alone: 'zfsext move {name} {target}' on {nodes.master()}")
+    cli_gnt.require_master(f"zfsext move {name} {target}")
     settings = config.load()
     volumes = volumes_of(name, known, settings)
     if {disk.node for disk in known.disks.values() if disk.instance == name} == {target}:
@@ -124,9 +121,7 @@ def move(instance: str, node: str, bandwidth: int | None, quiet: bool) -> None:
     with peers() as others, progress.shown(_titles(known), quiet=quiet) as said:
         sent = attempt.until_little_is_left(volumes, target, settings, others, said, rate)
     click.echo(_sent(name, sent, target, began))
-    sys.stdout.flush()
-    code = subprocess.run(["gnt-instance", "failover", "-f", "-n", target, name], check=False).returncode
-    sys.exit(code if code >= 0 else 128 - code)
+    sys.exit(cli_gnt.run(["gnt-instance", "failover", "-f", "-n", target, name]))
 
 
 def _sent(instance: str, count: int, node: str, began: float) -> str:

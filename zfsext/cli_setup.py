@@ -1,19 +1,15 @@
-"""The commands that make a cluster ready for zfsfile disks, and see whether it is: setup and doctor."""
+"""The command that makes a node, and its cluster, ready for zfsfile disks: setup."""
 
-import json
 import shlex
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 
 import click
 
-from zfsext import cluster, config, doctor, facts, node, nodes, owner, places, pool, progress, settings, zfs
-from zfsext.cli_common import AS_JSON, Failure, dry_run, examples, require_cluster, require_root
+from zfsext import cluster, command, config, doctor, facts, node, nodes, places, pool, settings, zfs
+from zfsext.cli_common import Failure, dry_run, examples, require_root
 from zfsext.config import Config, standby
-from zfsext.errors import Refused, SystemRefused, ZfsextError
-from zfsext.peer import peers
+from zfsext.errors import Refused, SystemRefused
 
 POOL = "-o ashift=12 -o autotrim=on -O compression=lz4 -O atime=off -O xattr=sa -O acltype=off -O mountpoint=none"
 
@@ -40,10 +36,10 @@ def setup(apply: bool, apply_all: bool, dry: bool) -> None:
     missing = [name for name in places.pools(conf.live) if not pool.works(name)]
     for name in missing:
         _pool(name)
-    for command in _parents(conf):
-        click.echo(shlex.join(command))
+    for words in _parents(conf):
+        click.echo(shlex.join(words))
         if not dry:
-            _run(command)
+            _run(words)
     _memory()
     if missing:
         raise Failure("make the pool, and run 'zfsext setup' again")
@@ -107,53 +103,10 @@ def _settings(*, apply: bool, everything: bool, dry: bool) -> None:
             _run(each.command)
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, env=zfs.ENVIRONMENT, check=False)
+def _run(words: list[str]) -> None:
+    done = subprocess.run(words, stdin=subprocess.DEVNULL, env=command.ENVIRONMENT, check=False)
     if done.returncode:
-        raise SystemRefused(f"{shlex.join(command)} failed with {done.returncode}, and so nothing after it was done")
+        raise SystemRefused(f"{shlex.join(words)} failed with {done.returncode}, and so nothing after it was done")
 
 
-@click.command("doctor", epilog=examples("zfsext doctor", "zfsext doctor --json | jq -r '.findings[].mend'"))
-@AS_JSON
-def doctor_(as_json: bool) -> None:
-    """Look whether all nodes of the cluster can have zfsfile disks; from one place, a master candidate.
-
-    That is the package, the pools, the parents, the settings of the cluster, ssh between the nodes, clocks, versions
-    with known trouble. Each finding has the command that mends it. What is wrong with single disks is health's.
-
-    Ends with 1 if a disk is at risk, or a node does not answer.
-    """
-    require_cluster()
-    conf = config.load()
-    if not nodes.is_candidate():
-        raise Refused("this node is no master candidate, and may not log in on others: run it on the master")
-    found, silent = [], {}
-    with progress.working("asking the nodes"), peers() as others:
-        for name in sorted({nodes.this_node(), *nodes.peers()}):
-            began = time.time()
-            try:
-                told = owner.at(name, "facts", conf, others)["facts"]
-            except ZfsextError as error:
-                silent[name] = str(error)
-                continue
-            found.append({**told, "skew": _skew(told["time"], began, time.time())})
-    known = cluster.configuration()
-    ailments = doctor.examine(found, silent, list(settings.of(known)) if known else [])
-    if as_json:
-        click.echo(json.dumps({"nodes": found, "findings": [each._asdict() for each in ailments]}, indent=2))
-    else:
-        for each in sorted(ailments, key=lambda each: (not each.bad, each.node)):
-            click.echo(f"{'!!' if each.bad else ' -'} {each.node}: {each.what}")
-            if each.mend:
-                click.echo(f"     {each.mend}")
-        click.echo(f"{len(found)} nodes asked, {len(ailments)} findings")
-    if any(each.bad for each in ailments):
-        sys.exit(1)
-
-
-def _skew(theirs: float, began: float, ended: float) -> float:
-    """Return how far a clock is ahead of ours, as far as the time that the answer took lets one tell, in seconds."""
-    return theirs - ended if theirs > ended else min(0.0, theirs - began)
-
-
-COMMANDS = (setup, doctor_)
+COMMANDS = (setup,)

@@ -2,12 +2,11 @@
 
 import os
 import platform
-import subprocess
 import time
 from typing import Any
 
 import zfsext
-from zfsext import agent, guard, node, nodes, peer, places, pool, zfs
+from zfsext import agent, command, node, nodes, peer, places, pool, zfs
 from zfsext.config import Config, standby
 from zfsext.errors import ZfsextError
 
@@ -88,18 +87,9 @@ def _show(unit: str, name: str) -> str:
     return _said("systemctl", "show", "--value", f"--property={name}", unit)
 
 
-def _said(*command: str) -> str:
+def _said(*words: str) -> str:
     """Return what a command that only looks says; nothing if it is not there, or knows nothing."""
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            env=zfs.ENVIRONMENT,
-            preexec_fn=guard.die_with_parent,
-            check=False,
-        )
+        return command.run(*words).stdout.strip()
     except FileNotFoundError:
         return ""
-    return done.stdout.strip()

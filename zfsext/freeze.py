@@ -4,13 +4,12 @@ Before the freeze systemd is told to thaw the guest after so many seconds, on th
 is killed, and whatever connection is cut meanwhile, the guest does not stand still for longer than that.
 """
 
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from zfsext import agent, guard, zfs
+from zfsext import agent, command
 from zfsext.contract import INSTANCE_REST, NAME_START, shown
 from zfsext.errors import BadInput, Busy, Refused, Speechless, SystemRefused, ZfsextError
 
@@ -91,7 +90,7 @@ def _thaw(socket: str) -> int | None:
 def _watch(socket: str, wish: Wish) -> str:
     """Have systemd thaw the guest after so many seconds, and return the unit that does."""
     unit = f"zfsext-thaw-{wish.instance.replace('+', '_')}"
-    done = _run(
+    done = command.run(
         *("systemd-run", "--collect", "--quiet", f"--unit={unit}", f"--on-active={wish.seconds}s"),
         *("--timer-property=AccuracySec=100ms", "--description=thaw a guest that zfsext froze", THAW, socket),
     )
@@ -105,17 +104,4 @@ def _watch(socket: str, wish: Wish) -> str:
 
 
 def _stop(unit: str) -> None:
-    _run("systemctl", "stop", f"{unit}.timer")
-
-
-def _run(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="replace",
-        env=zfs.ENVIRONMENT,
-        preexec_fn=guard.die_with_parent,
-        check=False,
-    )
+    command.run("systemctl", "stop", f"{unit}.timer")

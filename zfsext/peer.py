@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from zfsext import guard, nodes, zfs
+from zfsext import command, guard, nodes
 from zfsext.errors import (
     AlreadyThere,
     BadInput,
@@ -59,7 +59,7 @@ class Line:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env=zfs.ENVIRONMENT,
+            env=command.ENVIRONMENT,
             preexec_fn=guard.die_with_parent,
             pipesize=PIPE,
         )

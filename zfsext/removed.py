@@ -181,10 +181,16 @@ def purge_old(config: Config) -> list[str]:
     One that somebody has begun to have back has its time anew.
     """
     trouble = []
-    for each in list(found(config)) if config.keep_removed else ():
-        if time.time() - each.since > config.keep_removed:
-            try:
-                purge(each)
-            except ZfsextError as error:
-                trouble.append(str(error))
+    for each in overdue(config):
+        try:
+            purge(each)
+        except ZfsextError as error:
+            trouble.append(str(error))
     return trouble
+
+
+def overdue(config: Config) -> list[Removed]:
+    """Return the removed disks whose time is over; none is, where none is kept any more."""
+    if not config.keep_removed:
+        return []
+    return [each for each in found(config) if time.time() - each.since > config.keep_removed]

@@ -10,7 +10,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 
-from zfsext import guard, zfs
+from zfsext import command, guard, zfs
 from zfsext.errors import NotHere, SystemRefused
 
 FLAGS = ["large_blocks", "compress"]
@@ -41,16 +41,7 @@ def rest(token: str) -> tuple[str, int]:
 
     The zfs command tells it: it finds the snapshots by the guids in the token. Raises NotHere if they are gone.
     """
-    done = subprocess.run(
-        ["zfs", "send", "-nvP", "-t", token],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="surrogateescape",
-        env=zfs.ENVIRONMENT,
-        preexec_fn=guard.die_with_parent,
-        check=False,
-    )
+    done = command.run("zfs", "send", "-nvP", "-t", token)
     _require(done.returncode, done.stderr)
     said = done.stdout + done.stderr
     guid, size = _GUID.search(said), _SIZE.search(said)
@@ -79,7 +70,7 @@ def resume(token: str, pipe: int) -> None:
         stderr=subprocess.PIPE,
         text=True,
         errors="surrogateescape",
-        env=zfs.ENVIRONMENT,
+        env=command.ENVIRONMENT,
         preexec_fn=guard.die_with_parent,
         check=False,
     )
@@ -122,7 +113,7 @@ def receive_more(snapshot: str, pipe: int) -> None:
         stderr=subprocess.PIPE,
         text=True,
         errors="surrogateescape",
-        env=zfs.ENVIRONMENT,
+        env=command.ENVIRONMENT,
         preexec_fn=guard.die_with_parent,
     ) as receiving:
         zfs.load()  # which the end of the round needs

@@ -10,11 +10,10 @@ left, umount takes away.
 
 import json
 import os
-import subprocess
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from zfsext import guard, image, loopdev, mounts, zfs
+from zfsext import command, image, loopdev, mounts
 from zfsext.errors import AlreadyThere, Busy, SystemRefused
 
 DIRECTORY = "/run/zfsext-view"
@@ -66,11 +65,11 @@ def mount(name: str, snapshots: Sequence[str]) -> list[Seen]:
 def _disk(top: str, index: int, snapshot: str) -> Iterator[Seen]:
     place = f"{top}/{IMAGES}/{index}"
     os.makedirs(place, mode=0o700)
-    _run("mount", "-t", "zfs", "-o", f"ro,{PLAIN}", snapshot, place)
-    device = _run("losetup", "--find", "--show", "--read-only", "--partscan", image.path(place)).strip()
-    _run("udevadm", "settle", "--timeout=10")
-    parts = list(_parts(json.loads(_run("lsblk", "--json", "--paths", "--output", "NAME,FSTYPE", device))))
-    _run("udevadm", "settle", "--timeout=10")
+    command.output("mount", "-t", "zfs", "-o", f"ro,{PLAIN}", snapshot, place)
+    device = command.output("losetup", "--find", "--show", "--read-only", "--partscan", image.path(place)).strip()
+    command.output("udevadm", "settle", "--timeout=10")
+    parts = list(_parts(json.loads(command.output("lsblk", "--json", "--paths", "--output", "NAME,FSTYPE", device))))
+    command.output("udevadm", "settle", "--timeout=10")
     for part in parts:
         kind = part.get("fstype") or _probed(part["name"])
         number = part["name"].removeprefix(device).lstrip("p")
@@ -84,7 +83,7 @@ def _disk(top: str, index: int, snapshot: str) -> Iterator[Seen]:
 def _shown(device: str, kind: str, directory: str) -> Seen:
     os.mkdir(directory, 0o700)
     try:
-        _run("mount", "-t", kind, "-o", f"{OPTIONS[kind]},{PLAIN}", device, directory)
+        command.output("mount", "-t", kind, "-o", f"{OPTIONS[kind]},{PLAIN}", device, directory)
     except SystemRefused as error:
         os.rmdir(directory)
         return Seen(device, kind, "", str(error))
@@ -105,7 +104,7 @@ def _parts(tree: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 def _probed(device: str) -> str:
     """Return the file system's kind as blkid reads it from the device: udev may not have come to it."""
-    done = _command("blkid", "-p", "-o", "value", "-s", "TYPE", device)
+    done = command.run("blkid", "-p", "-o", "value", "-s", "TYPE", device)
     return done.stdout.strip()
 
 
@@ -135,23 +134,3 @@ def _unmount(directory: str) -> None:
 def shown() -> list[str]:
     """Return the names of the views that there are."""
     return sorted(os.listdir(DIRECTORY)) if os.path.isdir(DIRECTORY) else []
-
-
-def _run(*command: str) -> str:
-    done = _command(*command)
-    if done.returncode:
-        raise SystemRefused(f"{' '.join(command)}: {done.stderr.strip() or f'exit code {done.returncode}'}")
-    return done.stdout
-
-
-def _command(*command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="surrogateescape",
-        env=zfs.ENVIRONMENT,
-        preexec_fn=guard.die_with_parent,
-        check=False,
-    )

@@ -12,15 +12,13 @@ stuck in here, which is why all of this runs in a child (zfsext.guard).
 
 import errno
 import os
-import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple, NoReturn
 
-from zfsext import guard, trace
+from zfsext import command, trace
 from zfsext.errors import AlreadyThere, Busy, NoSpace, NotHere, SystemRefused, ZfsextError
 
-ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C"}
 MODULE_VERSION = "/sys/module/zfs/version"
 
 #: The words of compression, and the numbers that the kernel knows them by (include/sys/zio.h, zio_compress.h;
@@ -421,17 +419,8 @@ def _fields(text: str, count: int, command: str) -> Iterator[list[str]]:
         yield fields
 
 
-def _command(*arguments: str, program: str = "zfs") -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [program, *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        errors="surrogateescape",
-        env=ENVIRONMENT,
-        preexec_fn=guard.die_with_parent,
-        check=False,
-    )
+def _command(*arguments: str, program: str = "zfs") -> command.Done:
+    return command.run(program, *arguments)
 
 
 def _refuse(what: str, complaints: Sequence[str], code: int) -> NoReturn:

@@ -56,7 +56,8 @@ def test_a_vm_goes_back_and_comes_forth(cluster: Cluster, nothing_left: Callable
     cluster.gnt("gnt-instance", "start", WEB)
     assert vm.read(other) == monday
     assert other.run("blockdev", "--getsize64", other.loops()[vm.volumes[0]]) == str((64 + 16) << 20)
-    assert f"kept on {other.fqdn}: generation 0.1, before it went back to monday" in cluster.gnt("zfsext", "rollback", WEB)
+    kept = f"kept on {other.fqdn}: generation 0.1, before it went back to monday"
+    assert kept in cluster.gnt("zfsext", "rollback", WEB)
     vm.sums = monday
     vm.replicate(node)  # the copy has tuesday's data, and goes back too
     vm.is_replicated(other, node)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from zfsext import agent, freeze
+from zfsext import agent, command, freeze
 from zfsext.errors import Busy, Refused, Speechless, SystemRefused
 
 Answer = Callable[[str], Any]
@@ -80,11 +80,11 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """Return the commands of systemd's that were run."""
     commands: list[tuple[str, ...]] = []
 
-    def run(*command: str) -> "CompletedProcess[str]":
-        commands.append(command)
-        return CompletedProcess(command, 0, "", "")
+    def run(*words: str) -> "CompletedProcess[str]":
+        commands.append(words)
+        return CompletedProcess(words, 0, "", "")
 
-    monkeypatch.setattr(freeze, "_run", run)
+    monkeypatch.setattr(command, "run", run)
     return commands
 
 
@@ -131,7 +131,7 @@ def test_a_guest_is_thawed_when_what_was_to_be_done_fails(guest: Guest, ran: lis
 
 
 def test_without_a_watchdog_nothing_is_frozen(guest: Guest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(freeze, "_run", lambda *command: CompletedProcess(command, 1, "", "no systemd"))
+    monkeypatch.setattr(command, "run", lambda *words: CompletedProcess(words, 1, "", "no systemd"))
     with pytest.raises(SystemRefused, match="no systemd"), freeze.frozen(freeze.Wish("web1")):
         pass
     assert "guest-fsfreeze-freeze" not in guest.commands

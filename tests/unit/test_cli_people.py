@@ -50,7 +50,7 @@ def calls(node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[t
     monkeypatch.setattr(zfs, "take_snapshots", take)
     monkeypatch.setattr(zfs, "destroy_snapshots", lambda names: done.append(("destroy", *names)))
     monkeypatch.setattr(zfs, "set_user", lambda *_: None)
-    monkeypatch.setattr("zfsext.cli_clone.subprocess.run", ran)
+    monkeypatch.setattr("zfsext.cli_gnt.subprocess.run", ran)
     return done
 
 
