@@ -10,7 +10,7 @@ import sys
 from typing import Any, NoReturn
 
 import zfsext
-from zfsext import answers, config
+from zfsext import answers, config, trace
 from zfsext.errors import BadInput, ZfsextError
 from zfsext.peer import PROTOCOL
 from zfsext.request import Say
@@ -54,7 +54,9 @@ def _answered(line: bytes, say: Say) -> dict[str, Any]:
         request = json.loads(line)
         if not isinstance(request, dict):
             raise BadInput("a request is an object")
-        return answers.answer(request, sys.argv[2], config.load(), say)
+        with trace.collected() as typed:
+            told = answers.answer(request, sys.argv[2], config.load(), say)
+        return {**told, "typed": typed} if "verbose" in request else told
     except (ZfsextError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         words = str(error) if isinstance(error, (ZfsextError, OSError)) else f"{type(error).__name__}: {error}"
         return {"error": type(error).__name__, "text": words}

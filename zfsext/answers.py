@@ -9,9 +9,9 @@ from zfsext.config import Config
 from zfsext.errors import BadInput
 from zfsext.request import Call, Request, Say
 
-#: Where the answers are: the second takes as long again to import, and a round of replication does not need it.
 #: What is answered though a pool does not work: it is about Ganeti's configuration, or about just that.
 ALWAYS = ("offline", "facts", "disks")
+#: Where the answers are: each takes as long again to import as the first, and a round of replication needs just that.
 MODULES = ("answers_copies", "answers_disks", "answers_people")
 
 

@@ -20,7 +20,6 @@ from zfsext import (
     removed,
     rollback,
     snapshotting,
-    trace,
     zfs,
 )
 from zfsext.errors import BadInput
@@ -110,22 +109,10 @@ def _purge(call: Call) -> dict[str, Any]:
     return {}
 
 
-def _seen(answer: Callable[[Call], dict[str, Any]]) -> Callable[[Call], dict[str, Any]]:
-    """Let who asks see, if he wants, which operations on ZFS it took."""
-
-    def answered(call: Call) -> dict[str, Any]:
-        if not call.request.flag("verbose"):
-            return answer(call)
-        with trace.collected() as typed:
-            return {**answer(call), "typed": typed}
-
-    return answered
-
-
 OPS: dict[str, Callable[[Call], dict[str, Any]]] = {
-    "snapshot": _seen(_snapshot),
-    "rollback": _seen(_rollback),
-    "back": _seen(_back),
+    "snapshot": _snapshot,
+    "rollback": _rollback,
+    "back": _back,
     "drop": _drop,
     "goals": _goals,
     "kept": _kept,

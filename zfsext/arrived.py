@@ -68,7 +68,7 @@ def idle(
         for here in group:
             if any(here.copy.dataset.local(name) != value for name, value in new_facts(facts, here).items()):
                 zfs.change_all({here.name: new_facts(facts, here)})
-        zfs.set_user([here.name for here in group], {properties.ROUNDED: str(taken)})
+        zfs.set_all([here.name for here in group], {properties.ROUNDED: str(taken)})
         return True
 
 

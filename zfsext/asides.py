@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from zfsext import datasets, local, places, properties, records, removal, streams, zfs
+from zfsext import datasets, ownership, places, properties, records, removal, streams, zfs
 from zfsext.config import STANDBY_SUFFIX, Config
 from zfsext.lock import VolumeLock
 from zfsext.places import ASIDE, Copy
@@ -50,7 +50,7 @@ def found(config: Config) -> Iterator[Aside]:
 def _ours(dataset: zfs.Dataset) -> bool:
     """Tell whether what has such a name is a copy: also one that somebody was killed at before its state said so."""
     state = dataset.local(properties.STATE)
-    return state in (local.ASIDE, *records.STATES) and not places.is_put_back(dataset.name, state)
+    return state in (ownership.ASIDE, *records.STATES) and not places.is_put_back(dataset.name, state)
 
 
 def _common(dataset: zfs.Dataset, volume: str, snapshots: Sequence[zfs.Snapshot]) -> str | None:

@@ -4,9 +4,8 @@ import time
 
 import click
 
-from zfsext import cli_gnt, cluster, completion, config, instances, moments, owner
+from zfsext import cli_gnt, cluster, completion, config, instances, moments, owner, progress
 from zfsext.cli_common import dry_run, examples, instance_named, require_cluster, verbose, volumes_of
-from zfsext.cli_snapshots import show_typed
 from zfsext.cluster import Cluster
 from zfsext.contract import shown
 from zfsext.errors import BadInput
@@ -25,7 +24,7 @@ from zfsext.peer import peers
 @click.argument("options", nargs=-1, metavar="[-- OPTION...]")
 @dry_run
 @verbose
-def clone(what: str, name: str, options: tuple[str, ...], dry: bool, verbose: bool) -> None:
+def clone(what: str, name: str, options: tuple[str, ...], dry: bool) -> None:
     """Add an instance whose disks begin with another one's snapshot; on the master, in a second, whatever their size.
 
     It has the other's operating system, memory and networks, unless OPTIONs of gnt-instance add say otherwise, new MAC
@@ -43,15 +42,12 @@ def clone(what: str, name: str, options: tuple[str, ...], dry: bool, verbose: bo
         raise BadInput(f"{shown(what)} has no snapshot's name after the @")
     new = cli_gnt.new_name(name, known)
     volumes = [each.volume for each in _in_order(full, known)] or volumes_of(full, known, settings)
-    with peers() as others:
+    with progress.working(f"looking at the disks of {full}"), peers() as others:
         if not short:
             if dry:
                 short = moments.name(time.time())
             else:
-                taken = owner.ask(
-                    volumes[0], "snapshot", settings, others, name="", keep=0, quiesce="", thaw_after=1, verbose=verbose
-                )
-                show_typed(taken)
+                taken = owner.ask(volumes[0], "snapshot", settings, others, name="", keep=0, quiesce="", thaw_after=1)
                 short = taken["name"]
         there = owner.ask(volumes[0], "sources", settings, others, volumes=volumes, short=short, dry=dry and not at)
     was = instances.described(full, cluster.configuration() or {"instances": {}})

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from zfsext import cluster, config, datasets, nodes
+from zfsext import cluster, config, datasets, nodes, trace
 from zfsext.cluster import Cluster
 from zfsext.config import Config
 from zfsext.errors import BadInput, NotHere, Refused
@@ -53,10 +53,15 @@ def dry_run(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def verbose(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the option --verbose."""
-    return click.option("--verbose", "-v", is_flag=True, help="Print the operations on ZFS, as one types them.")(
-        command
-    )
+    """Give a command the option --verbose, which it need not know of."""
+    words = "Print each change of ZFS, on whichever node, as one would type it."
+    options = {"is_flag": True, "expose_value": False, "callback": _tell, "help": words}
+    return click.option("--verbose", "-v", **options)(command)
+
+
+def _tell(_context: click.Context, _parameter: click.Parameter, given: bool) -> None:
+    if given:
+        trace.tell(lambda line: click.echo(line, err=True))
 
 
 def require_root() -> None:

@@ -15,6 +15,7 @@ from zfsext import (
     inventory,
     nodes,
     owner,
+    progress,
     records,
     removed,
     seeding,
@@ -29,6 +30,7 @@ from zfsext.cli_common import (
     node_named,
     require_cluster,
     require_root,
+    verbose,
     volumes_of,
 )
 from zfsext.errors import NotHere, PoolUnavailable, Refused
@@ -46,6 +48,7 @@ from zfsext.peer import peers
     help="The node whose copies are to go.",
 )
 @dry_run
+@verbose
 def forget(instance: str, on: str, dry: bool) -> None:
     """Destroy the copies of an instance's disks on a node, and replicate nothing there any more.
 
@@ -62,7 +65,7 @@ def forget(instance: str, on: str, dry: bool) -> None:
         if "." not in on:
             raise
         node = records.node(on)
-    with peers() as others:
+    with progress.working(f"looking for the disks of {name}"), peers() as others:
         holder = whereabouts.holder(volumes[0], settings, others).node
         if holder == node:
             raise Refused(
@@ -89,6 +92,7 @@ def _would_destroy(copies: list[dict[str, Any]]) -> None:
 @click.argument("instance", shell_complete=completion.instances)
 @click.option("--drop", is_flag=True, help="Destroy them, with their snapshots.")
 @dry_run
+@verbose
 def resolve(instance: str, drop: bool, dry: bool) -> None:
     """Say what the copies of an instance's disks have that were set aside on this node.
 
@@ -138,6 +142,7 @@ def _tell(aside: asides.Aside) -> None:
 
 @click.command(epilog=examples("zfsext sweep", "zfsext sweep --dry-run"))
 @dry_run
+@verbose
 def sweep(dry: bool) -> None:
     """Destroy the copies of removed disks that were out of reach when their disk was removed, and what is overdue.
 
@@ -152,7 +157,7 @@ def sweep(dry: bool) -> None:
             click.echo(f"would destroy {each.dataset}, removed {human.moment(each.seconds)}")
         click.echo("nothing was done (--dry-run)")
         return
-    with peers() as others:
+    with progress.working("looking for what is left of removed disks"), peers() as others:
         left = forgetting.sweep(config.load(), others)
     if left:
         raise Failure(f"still out of reach: {'; '.join(left)}")

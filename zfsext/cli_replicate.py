@@ -13,6 +13,7 @@ from zfsext.cli_common import (
     node_named,
     quiet,
     require_cluster,
+    verbose,
     volumes_of,
 )
 from zfsext.cluster import Cluster
@@ -41,6 +42,7 @@ from zfsext.peer import peers
 )
 @bandwidth
 @quiet
+@verbose
 def replicate(
     instance: str | None, to: str | None, everything: bool, jobs: int, bandwidth: int | None, quiet: bool
 ) -> None:
@@ -98,6 +100,7 @@ def _titles(known: Cluster) -> dict[str, str]:
 @click.argument("node", shell_complete=completion.other_nodes)
 @bandwidth
 @quiet
+@verbose
 def move(instance: str, node: str, bandwidth: int | None, quiet: bool) -> None:
     """Bring an instance to another node, with as little downtime as a failover can have; on the master.
 

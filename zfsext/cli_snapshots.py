@@ -34,7 +34,7 @@ from zfsext.peer import Peers, peers
     "--keep", metavar="N", type=click.IntRange(1, 100_000), help="Destroy those without a name of their own but N."
 )
 @verbose
-def snapshot(instance: str, name: str | None, quiesce: bool, seconds: int, keep: int | None, verbose: bool) -> None:
+def snapshot(instance: str, name: str | None, quiesce: bool, seconds: int, keep: int | None) -> None:
     """Take a snapshot of all disks of an instance, at one moment, wherever they are.
 
     The instance may run: the snapshot is what a power cut would leave, or, with --quiesce, file systems at rest. It
@@ -55,8 +55,7 @@ def snapshot(instance: str, name: str | None, quiesce: bool, seconds: int, keep:
         "thaw_after": seconds,
     }
     with progress.working(f"taking a snapshot of {full}"), peers() as others:
-        taken = owner.ask(volumes[0], "snapshot", settings, others, verbose=verbose, **fields)
-    show_typed(taken)
+        taken = owner.ask(volumes[0], "snapshot", settings, others, **fields)
     still = "" if taken["still"] is None else f", the guest stood still for {taken['still'] / 1000:.1f} s"
     gone = f", {len(taken['pruned'])} older ones destroyed" if taken["pruned"] else ""
     click.echo(f"{full}: {taken['name']} of {len(volumes)} disk{'s' * (len(volumes) > 1)}{still}{gone}")
@@ -77,9 +76,7 @@ def snapshot(instance: str, name: str | None, quiesce: bool, seconds: int, keep:
 @click.option("--kept", "generation", metavar="GENERATION", help="With --back or --drop: of which rollback.")
 @dry_run
 @verbose
-def rollback(
-    instance: str, name: str | None, back: bool, drop: bool, generation: str | None, dry: bool, verbose: bool
-) -> None:
+def rollback(instance: str, name: str | None, back: bool, drop: bool, generation: str | None, dry: bool) -> None:
     """Make a stopped instance's disks what they were at a snapshot. Nothing is destroyed.
 
     What they are now is kept, with the snapshots that are newer: --back makes it the disks again, --drop destroys it.
@@ -97,14 +94,12 @@ def rollback(
         if drop:
             _drop(full, volumes, generation or "", dry, settings, others)
         elif back:
-            done = _ask_owner(
-                volumes[0], "back", settings, others, generation=generation or "", dry=dry, verbose=verbose
-            )
+            done = _ask_owner(volumes[0], "back", settings, others, generation=generation or "", dry=dry)
             _say(full, done, dry, "is what it was before the rollback", "--back undoes that")
         elif name is None:
             _show(full, volumes, settings, others)
         else:
-            done = _ask_owner(volumes[0], "rollback", settings, others, to=name, dry=dry, verbose=verbose)
+            done = _ask_owner(volumes[0], "rollback", settings, others, to=name, dry=dry)
             _say(full, done, dry, f"is what it was at {name}", "--back undoes that, --drop destroys what is kept")
 
 
@@ -123,7 +118,6 @@ def _say(instance: str, done: dict[str, Any], dry: bool, what: str, undo: str) -
             click.echo(trace.command(words))
         click.echo("nothing was done (--dry-run)")
         return
-    show_typed(done)
     click.echo(f"{instance} {what}: 'zfsext rollback {instance} {undo.partition(' ')[0]}' {undo.partition(' ')[2]}")
 
 
@@ -174,12 +168,6 @@ def _everywhere(
 def _require_all(silent: list[str]) -> None:
     if silent:
         raise Failure(f"not done everywhere: {'; '.join(silent)}")
-
-
-def show_typed(answer: dict[str, Any]) -> None:
-    """Print the operations on ZFS that an answer tells of, for who wants to see them."""
-    for line in answer.get("typed", ()):
-        click.echo(line, err=True)
 
 
 COMMANDS = (snapshot, rollback)

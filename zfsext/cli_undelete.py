@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from zfsext import cli_gnt, cluster, completion, config, human, instances, nodes, owner
-from zfsext.cli_common import dry_run, examples, require_cluster
+from zfsext import cli_gnt, cluster, completion, config, human, instances, nodes, owner, progress
+from zfsext.cli_common import Failure, dry_run, examples, require_cluster, verbose
 from zfsext.config import Config
 from zfsext.errors import BadInput, NotHere, Refused, ZfsextError
 from zfsext.image import MIB
@@ -25,6 +25,7 @@ from zfsext.peer import Peers, peers
 @click.option("--removed", metavar="WHEN", help="Of several of that name, the one removed then, as the list has it.")
 @click.option("--purge", is_flag=True, help="Destroy its disks.")
 @dry_run
+@verbose
 def undelete(
     instance: str | None, options: tuple[str, ...], name: str | None, removed: str | None, purge: bool, dry: bool
 ) -> None:
@@ -38,49 +39,59 @@ def undelete(
     known = require_cluster()
     settings = config.load()
     with peers() as others:
-        there = _removed(settings, others)
+        with progress.working("asking the nodes"):
+            there, silent = _removed(settings, others)
         if instance is None:
             _list(there)
-            return
-        batch = _batch(instance, removed, there)
-        if purge:
-            for each in batch:
-                if not dry:
-                    owner.at(each["node"], "purge", settings, others, dataset=each["dataset"], began=False)
-                click.echo(f"{'would destroy' if dry else 'destroyed'} {each['dataset']} on {each['node']}")
-            return
-        cli_gnt.require_master(f"zfsext undelete {instance}")
-        new = cli_gnt.new_name(name or batch[0]["instance"], known)
-        found = {each["node"] for each in batch}
-        if len(found) > 1:
-            raise Refused(f"its disks are on several nodes ({', '.join(sorted(found))}): add it by hand, with source=")
-        sources = owner.at(
-            batch[0]["node"],
-            "revive",
-            settings,
-            others,
-            datasets=[each["dataset"] for each in batch],
-            dry=dry,
-        )
-        disks = [(each["size"], sources["sources"][each["dataset"]]) for each in batch]
-        cli_gnt.add(instances.command(batch[0]["was"], new, batch[0]["node"], disks, options), dry=dry)
-        if dry:
-            return
-        for each in batch:  # the new disks take over the snapshots, and nothing of the removed ones is left
-            owner.at(batch[0]["node"], "purge", settings, others, dataset=each["dataset"], began=True)
+        elif purge:
+            _purge(_batch(instance, removed, there), settings, others, dry=dry)
+        else:
+            cli_gnt.require_master(f"zfsext undelete {instance}")
+            batch = _batch(instance, removed, there)
+            new = cli_gnt.new_name(name or batch[0]["instance"], known)
+            _bring_back(batch, new, options, settings, others, dry=dry)
+    if silent and instance is None:
+        raise Failure(f"not all nodes were asked: {'; '.join(silent)}")
+
+
+def _purge(batch: list[dict[str, Any]], settings: Config, others: Peers, *, dry: bool) -> None:
+    for each in batch:
+        if not dry:
+            owner.at(each["node"], "purge", settings, others, dataset=each["dataset"], began=False)
+        click.echo(f"{'would destroy' if dry else 'destroyed'} {each['dataset']} on {each['node']}")
+    if dry:
+        click.echo("nothing was done (--dry-run)")
+
+
+def _bring_back(
+    batch: list[dict[str, Any]], new: str, options: tuple[str, ...], settings: Config, others: Peers, *, dry: bool
+) -> None:
+    """Add an instance with the disks of a removal; then its disks take over the snapshots of the removed ones."""
+    found = sorted({each["node"] for each in batch})
+    if len(found) > 1:
+        raise Refused(f"its disks are on several nodes ({', '.join(found)}): add it by hand, with source=")
+    (node,), datasets = found, [each["dataset"] for each in batch]
+    sources = owner.at(node, "revive", settings, others, datasets=datasets, dry=dry)["sources"]
+    disks = [(each["size"], sources[each["dataset"]]) for each in batch]
+    cli_gnt.add(instances.command(batch[0]["was"], new, node, disks, options), dry=dry)
+    if dry:
+        return
+    for dataset in datasets:
+        owner.at(node, "purge", settings, others, dataset=dataset, began=True)
     click.echo(f"{new} is back, with its snapshots: 'gnt-instance start {new}'")
 
 
-def _removed(settings: Config, others: Peers) -> list[dict[str, Any]]:
-    found = []
+def _removed(settings: Config, others: Peers) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return the removed disks of all nodes that answer, each with its node, and why the others do not."""
+    found, silent = [], []
     for node in sorted({nodes.this_node(), *nodes.peers()}):
         try:
             answer = owner.at(node, "removed", settings, others)
         except ZfsextError as error:
-            click.echo(f"not asked: {error}", err=True)
+            silent.append(str(error))
             continue
         found += [{**each, "node": node} for each in answer["removed"]]
-    return sorted(found, key=lambda each: (each["instance"], -each["seconds"], each["index"] or 0))
+    return sorted(found, key=lambda each: (each["instance"], -each["seconds"], each["index"] or 0)), silent
 
 
 def _list(there: list[dict[str, Any]]) -> None:
@@ -99,7 +110,9 @@ def _batch(instance: str, when: str | None, there: list[dict[str, Any]]) -> list
     Which belong together is what Ganeti had then; of one of which that is not known each disk is by itself.
     """
     right = cluster.matching(instance, frozenset(str(each["instance"]) for each in there))
-    if len(right) != 1:
+    if len(right) > 1:
+        raise NotHere(f"{instance} can be {', '.join(right)}: type more of the name")
+    if not right:
         raise NotHere(f"no removed instance {instance} can be had back: 'zfsext undelete' lists them")
     removals: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for each in there:

@@ -2,13 +2,7 @@
 
 import click
 
-from zfsext import (
-    completion,
-    config,
-    local,
-    view,
-    zfs,
-)
+from zfsext import completion, config, local, progress, view, zfs
 from zfsext.cli_common import examples, instance_named, require_cluster, volumes_of
 from zfsext.contract import shown
 from zfsext.errors import BadInput, NotHere
@@ -36,7 +30,9 @@ def mount(what: str) -> None:
     for each in here:
         require(each, short, [found.short for found in zfs.snapshots(each.name)])
     snapshots = [f"{by_volume[volume].name}@{short}" for volume in sorted(volumes, key=lambda each: order.get(each, 0))]
-    for seen in view.mount(f"{name}@{short}", snapshots):
+    with progress.working(f"looking into {name}@{short}"):
+        found = view.mount(f"{name}@{short}", snapshots)
+    for seen in found:
         click.echo(f"{seen.directory}  ({seen.kind})" if seen.directory else f"{seen.device}: {seen.kind}, {seen.why}")
     click.echo(f"when you are done: zfsext umount {name}@{short}")
 

@@ -42,9 +42,7 @@ def create(request: Request, config: Config) -> None:
     Raises AlreadyThere, NoSpace, BadInput, KeyNotLoaded, and what ZFS refuses; nothing is left behind then.
     """
     wanted = parameters.parse(request.parameters, config)
-    if (
-        wanted.source and cluster.knows(request.volume) is True
-    ):  # Ganeti keeps parameters, and promises an empty disk now
+    if wanted.source and _is_made_anew(request.volume):  # Ganeti keeps parameters, and promises an empty disk now
         os.write(2, f"zfsext: {request.volume} is made anew, and empty: source= was for its first time\n".encode())
         wanted.source = ""
     if wanted.source:
@@ -84,6 +82,17 @@ def create(request: Request, config: Config) -> None:
     except (ZfsextError, OSError) as error:
         _undo(wanted.parent, new, error)
         raise
+
+
+def _is_made_anew(volume: str) -> bool:
+    """Tell whether Ganeti has the disk already, as in recreate-disks. Raises Refused where that is not known."""
+    known = cluster.knows(volume)
+    if known is None and nodes.in_cluster():
+        raise Refused(
+            "this node is no master candidate, and cannot tell whether the disk is new or made anew: source= needs "
+            f"'gnt-node modify -C yes {nodes.this_node()}'"
+        )
+    return bool(known)
 
 
 def _begin(new: str, size: int, native: Mapping[str, int], user: Mapping[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 from zfsext import attachment, kept, local, marks, properties, removal, streams, zfs
 from zfsext.config import Config
-from zfsext.errors import Busy, Refused
+from zfsext.errors import Refused
 from zfsext.groups import BRIEF, locked
 from zfsext.local import Local
 from zfsext.lock import VolumeLock
@@ -44,17 +44,10 @@ def destroy(here: Local, config: Config) -> None:
     former = kept.found([here.volume], config)
     mine = {each.dataset for each in former}
     snapshots = zfs.snapshots(here.name)
-    zfs.release_holds({each.name: _our_tags(each) for each in snapshots if each.holds})
-    held = [each for each in zfs.snapshots(here.name) if each.holds or set(each.clones) - mine]
-    if held:
-        names = ", ".join(each.name for each in held)
-        raise Busy(f"{here.name} was not destroyed: {names} is held or has clones, 'zfs holds' tells by whom")
+    removal.require_free(snapshots, mine)
+    removal.release(snapshots)
     removal.drop(former, config)
     if here.copy.dataset["receive_resume_token"] not in ("-", ""):
         streams.abort(here.name)
     removal.destroy(here.copy)
     marks.forget(here.volume)
-
-
-def _our_tags(snapshot: zfs.Snapshot) -> list[str]:
-    return [tag for tag in zfs.holds(snapshot.name) if removal.tagged_by_us(tag)]

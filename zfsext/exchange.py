@@ -15,9 +15,14 @@ from zfsext.config import Config
 from zfsext.local import Local
 from zfsext.ownership import KEPT, Generation, Record
 
+#: What zfsext itself sets on each disk: a clone has them by its making, or as its place needs them.
+OURS = frozenset(
+    ("canmount", "readonly", "recordsize", "compression", "direct", "refreservation", "refquota", "reservation")
+)
+
 
 class Coming(NamedTuple):
-    """A disk as it is, the dataset that takes its place, and in words what that is: for who asks later."""
+    """A disk as it is, the dataset that takes its place, and what that is (properties.INSTEAD)."""
 
     disk: Local
     dataset: str
@@ -28,20 +33,22 @@ def clone(here: Local, short: str) -> Coming:
     """Make a clone of the disk's snapshot of this name that can take its place, as large as the disk is now."""
     name = places.standby_name(here.copy.parent, here.volume)
     zfs.clone(f"{here.name}@{short}", name, native_of(here), {properties.STATE: ownership.CREATING})
+    _take_settings(here.name, name)
     _fit(here, name)
-    return Coming(here, name, short)
+    return Coming(here, name, f"@{short}")
 
 
 def fetch(here: Local, kept: str, what: str) -> Coming:
     """Bring what was kept to where it can take the disk's place, as large as the disk is now.
 
-    What it is a clone of goes over to it first, if that is another state that is kept and not the disk.
+    If it is a clone of another state that is kept, that becomes one of it; a clone of anything else it stays.
     """
     name = places.standby_name(here.copy.parent, here.volume)
-    while zfs.read([kept], ["origin"])[kept]["origin"].partition("@")[0] not in ("", "-", here.name):
+    while zfs.read([kept], ["origin"])[kept]["origin"].startswith(f"{name}{places.KEPT}"):
         zfs.promote(kept)
     zfs.rename(kept, name)
     zfs.set_property(name, "readonly", "off")
+    _take_settings(here.name, name)
     _fit(here, name)
     return Coming(here, name, what)
 
@@ -64,6 +71,14 @@ def _fit(here: Local, name: str) -> None:
     zfs.change(name, {}, ["readonly"])
 
 
+def _take_settings(name: str, clone: str) -> None:
+    """Give a clone the properties that the administrator has set on the dataset, ZFS's own and others'."""
+    found = zfs.local_properties(name)
+    theirs = {key: of for key, of in found.items() if key not in OURS and not key.startswith(properties.PREFIX)}
+    if theirs:
+        zfs.set_all([clone], theirs)
+
+
 def native_of(here: Local) -> dict[str, int]:
     """Return ZFS's own properties of a clone of the disk, in the kernel's numbers; it is written to once."""
     native = properties.native(here.copy.dataset.number("recordsize"))
@@ -80,16 +95,13 @@ def commit(coming: Sequence[Coming], number: Generation) -> None:
     changes: dict[str, dict[str, str | None]] = {}
     for each in coming:
         old = each.disk.record
-        here = {snapshot.short for snapshot in zfs.snapshots(each.dataset)} | _before(
-            each, there[each.dataset]["origin"]
-        )
+        here = {snapshot.short for snapshot in zfs.snapshots(each.dataset)}
+        here |= _before(each, there[each.dataset]["origin"])
         kept_round = old.round if old.round is not None and records.snapshot("", old.round)[1:] in here else None
         new = old._replace(generation=number, floor=max(old.floor, number), round=kept_round)
         changes[each.dataset] = {
             **records.changes(new, there[each.dataset]["guid"]),
-            **{
-                name: each.disk.copy.dataset.local(name) for name in properties.FACTS
-            },  # what is Ganeti's is as it is now
+            **{name: each.disk.copy.dataset.local(name) for name in properties.FACTS},  # as Ganeti has it now
             properties.ROLLED: str(number),
             properties.INSTEAD: None,
         }
@@ -130,5 +142,6 @@ def back_to(here: Local, short: str, record: Record) -> str:
     user = {name: text for name in given if (text := here.copy.dataset.local(name)) is not None}
     of_it = {name: text for name, text in records.changes(record, "").items() if text is not None}
     zfs.clone(f"{aside}@{short}", here.name, native, {**user, **of_it})
+    _take_settings(aside, here.name)
     local.take_over(here.name, aside)
     return aside

@@ -33,22 +33,37 @@ NOTES = "/var/lib/zfsext/removed"
 SECONDS = 120
 
 
-def remove(volume: str, config: Config, peers: Peers, asker: str = "") -> None:
+def remove(volume: str, config: Config, peers: Peers, asker: str = "", *, undone: bool = False) -> None:
     """Destroy the disk, wherever it is, and its copies; asker is the node that will see to its own. Under its lock.
+
+    undone says that Ganeti takes back what it has just made: such a disk is not put aside.
 
     Raises what zfsext.removal raises for the disk itself. A copy that cannot be reached is noted for a later sweep.
     A round that is under way ends.
     """
     with ended([volume], REMOVAL):
-        _remove(volume, config, peers, asker)
+        _remove(volume, config, peers, asker, undone)
 
 
-def _remove(volume: str, config: Config, peers: Peers, asker: str) -> None:
+def is_undone(volume: str, config: Config) -> bool:
+    """Tell whether Ganeti removes a disk that it has just made, since making its instance failed.
+
+    That instance is not in Ganeti's configuration yet; one that is removed still is (lib/cmdlib/instance_create.py,
+    instance_utils.py: RemoveInstance).
+    """
+    here = local.find(volume, config)
+    instance = here.copy.dataset.local(properties.INSTANCE) if here else None
+    known = cluster.load()
+    named = known is not None and instance is not None and instance in known.instances
+    return known is not None and not named and cluster.knows(volume) is not True
+
+
+def _remove(volume: str, config: Config, peers: Peers, asker: str, undone: bool) -> None:
     here = local.find(volume, config)
     if here is not None and here.record.state == OWNER:
         here = local.settle(here, config)
     if here is None or (here.record.state == OWNER and not asking.who_may_know(here)):
-        _end(volume, config)
+        _end(volume, config, undone)
         _forget(volume)
         return
     if here.record.state == OWNER and not local.stands(here):
@@ -69,19 +84,19 @@ def _remove(volume: str, config: Config, peers: Peers, asker: str) -> None:
         local.settle(local.require(volume, config), config)
     note(volume, identity, knows)
     try:
-        _end(volume, config)
+        _end(volume, config, undone)
     except (ZfsextError, OSError):
-        note(volume, identity, ())  # the disk is still there, and so are its copies
+        if local.find(volume, config) is not None:
+            note(volume, identity, ())  # the disk is still there, and so are its copies
         raise
     _forget(volume)
     end_copies(volume, identity, knows - {asker}, peers)
 
 
-def _end(volume: str, config: Config) -> None:
+def _end(volume: str, config: Config, undone: bool) -> None:
     """Destroy the disk itself, or put it aside for as long as removed disks can be had back here."""
     here = local.find(volume, config)
-    known = here is not None and here.copy.dataset.local(properties.INSTANCE)
-    if config.keep_removed and known:  # what never had an instance is what a failed gnt-instance add takes back
+    if config.keep_removed and not undone and here is not None and here.copy.dataset.local(properties.INSTANCE):
         removed.put_aside(volume, config)
     else:
         removal.remove(volume, config)

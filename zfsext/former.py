@@ -22,13 +22,14 @@ def examine(disk: Disk, found: Inventory, known: Cluster | None) -> Iterator[Fin
     elif disk.role == REMOVED:
         what = (
             f"{disk.dataset} is a removed disk of {instance or 'no instance'}: {human.size(disk.used_bytes)} with its "
-            "snapshots. It is destroyed when its time is over (keep_removed), or now"
+            "snapshots. It is destroyed when its time is over, as long as there is a keep_removed, or now"
         )
         command = typed("zfsext", "undelete", instance, "--purge") if instance else look(disk.dataset)
         yield Finding(NOTICE, "removed", disk.dataset, what, command)
     elif disk.role == STANDBY and disk.state == CREATING and not disk.busy:
         what = (
-            f"{disk.dataset} is what a killed rollback of {instance or 'no instance'} left; the next one clears it away"
+            f"{disk.dataset} is what a killed rollback of {instance or 'no instance'} left; the next one clears it "
+            "away. It never had data of its own"
         )
-        command = typed("zfsext", "rollback", instance, "--drop") if instance else look(disk.dataset)
+        command = look(disk.dataset) if disk.snapshots else typed("zfs", "destroy", disk.dataset)
         yield Finding(NOTICE, "half-rolled", disk.dataset, what, command)

@@ -66,13 +66,18 @@ def require(volumes: Sequence[str], config: Config) -> list[Local]:
     Raises NotHere for one that is not here, and Refused for disks in two pools: no transaction covers both.
     """
     found = [local.settle(here, config) for here in local.require_all(sorted(volumes), config)]
-    pools = {each.pool for each in found}
+    require_one_pool(found)
+    return found
+
+
+def require_one_pool(group: Sequence[Local]) -> None:
+    """Raise Refused for disks in two pools."""
+    pools = {each.pool for each in group}
     if len(pools) > 1:
         raise Refused(
-            f"the disks of this VM are in the pools {' and '.join(sorted(pools))}, so they cannot change their node "
-            "in one step: put them into one pool first"
+            f"the disks of this VM are in the pools {' and '.join(sorted(pools))}, and no transaction covers both: "
+            "put them into one pool first"
         )
-    return found
 
 
 def change(group: Sequence[Local], **fields: Any) -> None:

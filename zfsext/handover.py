@@ -11,6 +11,7 @@ from zfsext import (
     asking,
     attachment,
     groups,
+    leftovers,
     local,
     marks,
     nodes,
@@ -81,6 +82,8 @@ def give(
     are sealed, and open takes them back.
     """
     with groups.locked(volumes, f"hand-over to {target}"), ended(volumes):
+        for volume in volumes:
+            leftovers.tidy(volume, config)
         group = groups.require(volumes, config)
         states = {each.record.state for each in group}
         if target not in nodes.peers() or nodes.peers()[target].offline:

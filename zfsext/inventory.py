@@ -17,7 +17,6 @@ from zfsext import (
     contract,
     guard,
     image,
-    local,
     lock,
     loopdev,
     marks,
@@ -55,7 +54,7 @@ HIDDEN = re.compile(rf"(.*/[^/]+\.ext\.disk[0-9]+[^/]*)?/{re.escape(image.NAME)}
 #: What a dataset is, by its place and its state. STRAY: made by zfsext, and outside of the configured parents.
 LIVE, NEW, EXPORT, STANDBY, STRAY, FOREIGN = "live", "new", "export", "standby", "stray", "foreign"
 #: What a copy of a disk is, by its state alone: a script that was killed may have left it in another place.
-REPLICA, SEALED, TICKET, ASIDE = ownership.REPLICA, ownership.SEALED, ownership.TICKET, local.ASIDE
+REPLICA, SEALED, TICKET, ASIDE = ownership.REPLICA, ownership.SEALED, ownership.TICKET, ownership.ASIDE
 COPIES = (REPLICA, SEALED, TICKET, ASIDE)
 #: What is no copy, and can become a disk again if somebody wants that, by what its name has after the volume's.
 KEPT, REMOVED = ownership.KEPT, ownership.REMOVED

@@ -12,16 +12,15 @@ from zfsext import (
 )
 from zfsext.config import Config
 from zfsext.errors import BadInput, NotHere, Refused
-from zfsext.ownership import KEPT
-
-ASIDE = "aside"  # as zfsext.local has it
+from zfsext.ownership import ASIDE, KEPT
 
 
 class Kept(NamedTuple):
-    """What a disk was: its dataset, the disk's volume, its generation, the snapshot that the disk went back to.
+    """What a disk was: its dataset, the disk's volume, its generation, what the disk became instead.
 
-    used is in bytes, with its own snapshots. copy says that it was a copy of the disk, which went back after the disk
-    did: of several disks those need not be of one moment, so it is never made the disk.
+    instead is @SNAPSHOT, or the generation of what had been kept and was had back. used is in bytes, with its own
+    snapshots. copy says that it was a copy of the disk, which went back after the disk did: of several disks those need
+    not be of one moment, so it is never made the disk.
     """
 
     dataset: str
@@ -51,7 +50,7 @@ def _below(parent: str, volumes: Sequence[str]) -> Iterator[Kept]:
         volume, _, generation = name.removeprefix(prefix).partition(places.KEPT)
         # Of a copy it may have the state that it had when something was killed.
         if dataset.local(properties.STATE) in (KEPT, ASIDE) and _is_generation(generation):
-            instead = dataset.local(properties.INSTEAD) or "a snapshot that is not noted"
+            instead = dataset.local(properties.INSTEAD) or "@"
             copy = dataset.local(properties.PEER) is not None
             yield Kept(name, parent, volume, generation, instead, dataset.number("used"), copy)
 
@@ -67,11 +66,17 @@ def _is_generation(text: str) -> bool:
 def of_one_rollback(volumes: Sequence[str], generation: str, config: Config) -> list[Kept]:
     """Return what one rollback kept of all these volumes; without a generation the last one.
 
-    Raises NotHere if there is none, Refused where a disk lacks it: no VM was ever as the rest would be.
+    Raises NotHere if there is none, Refused where a disk lacks it: no VM was ever as the rest would be. Without a
+    generation also if the last rollback was undone already: who asks twice, since he was cut off, means it once.
     """
     there = [each for each in found(volumes, config) if not each.copy]
     if not there:
         raise NotHere("nothing is kept of these disks on this node: they were not rolled back, or that was dropped")
+    if not generation and not there[-1].instead.startswith("@"):
+        raise Refused(
+            f"these disks are what they were before the rollback (generation {there[-1].instead}): that was undone "
+            f"already. --kept {there[-1].generation} makes them again what they were in between"
+        )
     wanted = generation or there[-1].generation
     right = [each for each in there if each.generation == wanted]
     if not right:

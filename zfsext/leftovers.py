@@ -3,7 +3,7 @@
 from zfsext import attachment, mounts, ownership, places, pool, properties, records, reservation, zfs
 from zfsext.config import Config
 from zfsext.errors import Refused
-from zfsext.ownership import FIRST, KEPT
+from zfsext.ownership import FIRST, KEPT, OWNER
 
 
 def tidy(volume: str, config: Config) -> None:
@@ -25,6 +25,19 @@ def tidy(volume: str, config: Config) -> None:
                 attachment.unmounted(name)
                 mounts.remove_directory(places.private_directory(name))
                 zfs.destroy(name)
+
+
+def is_exchanged(volume: str, config: Config) -> bool:
+    """Tell whether an exchange of the disk's states was killed after its transaction, and its places do not follow."""
+    for parent in (each for each in config.live if pool.works(pool.of(each))):
+        live, beside = places.live_name(parent, volume), places.standby_name(parent, volume)
+        there = zfs.read([live, beside], [properties.STATE, properties.ROLLED])
+        if live in there and there[live].local(properties.STATE) == KEPT:
+            return True
+        came = beside in there and there[beside].local(properties.STATE) == OWNER
+        if came and there[beside].local(properties.ROLLED) is not None:
+            return True
+    return False
 
 
 def _unfinished(dataset: zfs.Dataset, live: str) -> bool:

@@ -20,7 +20,7 @@ from zfsext import (
 )
 from zfsext.config import Config
 from zfsext.errors import NotHere, Refused
-from zfsext.ownership import OWNER, REPLICA, Record
+from zfsext.ownership import ASIDE, OWNER, REPLICA, Record
 from zfsext.places import Copy
 
 
@@ -197,9 +197,6 @@ def set_aside(local: Local, config: Config) -> str:
         mounts.remove_directory(directory)
     marks.forget(local.volume)
     return name
-
-
-ASIDE = "aside"
 
 
 def me() -> str:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 CREATING, OWNER, SEALED, TICKET, REPLICA, EXPORT = "creating", "owner", "sealed", "ticket", "replica", "export"
 #: What a disk was before a rollback, and what is left of a removed one: neither is a copy, and neither is ever opened.
-KEPT, REMOVED = "kept", "removed"
+ASIDE, KEPT, REMOVED = "aside", "kept", "removed"
 #: The states of a node that may say: this disk is mine, or I have just given it away and can have it back.
 CLAIMS = (OWNER, TICKET, SEALED)
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import IO, Any
 
-from zfsext import command, guard, nodes
+from zfsext import command, guard, nodes, trace
 from zfsext.errors import (
     AlreadyThere,
     BadInput,
@@ -117,6 +117,8 @@ class Line:
         return self._answer(STILL)
 
     def _request(self, op: str, fields: dict[str, Any]) -> None:
+        if trace.wanted():
+            fields = {**fields, "verbose": True}
         try:
             self._write(json.dumps({"op": op, **fields}).encode() + b"\n", SECONDS)
         except BrokenPipeError:
@@ -176,6 +178,7 @@ class Line:
         answer = self._read(deadline)
         if "error" in answer:
             raise KINDS.get(answer["error"], SystemRefused)(f"{self.name}: {answer.get('text', '')}")
+        trace.elsewhere(self.name, answer.pop("typed", ()))
         return answer
 
     def _greeting(self, greeting: dict[str, Any]) -> None:

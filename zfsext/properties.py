@@ -2,6 +2,7 @@
 
 from zfsext import zfs
 
+PREFIX = "zfsext:"
 STATE = "zfsext:state"
 INSTANCE = "zfsext:instance"
 #: In MiB, for who looks at a disk that is not mounted. The size of the image decides: a grow sets that first.
@@ -32,8 +33,9 @@ REPLICAS = "zfsext:replicas"
 
 #: The generation that a rollback began last: a copy of an older one may have what the disk has given up, and goes back.
 ROLLED = "zfsext:rolled"
-#: Of a state that was kept, the snapshot that the disk went back to instead; of a removed disk, when that was.
+#: Of a state that was kept: what the disk became instead, as @SNAPSHOT, or the generation of what had been kept itself.
 INSTEAD = "zfsext:instead"
+#: Of a removed disk: from when its time counts, in Unix seconds.
 REMOVED = "zfsext:removed"
 #: Of a removed disk: what Ganeti had of its instance, as JSON (zfsext.instances).
 WAS = "zfsext:was"

@@ -1,7 +1,7 @@
 """The end of a disk: its device, its snapshots, its dataset; nothing that is not its own."""
 
 import os
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from zfsext import (
     attachment,
@@ -13,6 +13,7 @@ from zfsext import (
     places,
     properties,
     usable,
+    view,
     zfs,
 )
 from zfsext.config import Config
@@ -67,6 +68,7 @@ def released(volume: str, config: Config) -> list[Copy]:
         with export:
             remove(volume + EXPORT_SUFFIX, config)
             export.forget()
+    release(snapshots)
     drop(former, config)
     return found.copies
 
@@ -159,44 +161,43 @@ def _removable(copy: Copy, volume: str, former: set[str]) -> list[zfs.Snapshot]:
     attachment.unmounted(copy.name)
     snapshots = zfs.snapshots(copy.name)
     export = places.standby_name(copy.parent, volume + EXPORT_SUFFIX)
-    tags = {snapshot.name: zfs.holds(snapshot.name) for snapshot in snapshots if snapshot.holds}
-    others = {name: [tag for tag in held if not tagged_by_us(tag)] for name, held in tags.items()}
-    reasons = [f"{name} is held ({', '.join(held)})" for name, held in others.items() if held]
+    reasons = in_the_way(snapshots, {export, *former})
     reasons += [f"{name} is below it" for name in zfs.below(copy.name)]
     reasons += [f"{copy.name} is mounted in {holder}" for holder in holders.in_namespaces(copy.name)]
-    reasons += [
-        f"{snapshot.name} has the clone {clone}"
-        for snapshot in snapshots
-        for clone in snapshot.clones
-        if clone != export and clone not in former
-    ]
     if reasons:
         raise Busy(
             f"disk {volume} was not removed: {'; '.join(reasons)}. 'zfs release' the holds, 'zfs promote' "
             "or destroy the clones, destroy what is below, end or unmount there what keeps it mounted, and try again"
         )
-    zfs.release_holds(tags)
     return snapshots
 
 
-def in_the_way(snapshot: zfs.Snapshot, ours: Collection[str] = ()) -> list[str]:
-    """Return, in words, what keeps a snapshot from being destroyed: others' holds, and clones that are not ours."""
+def in_the_way(snapshots: Iterable[zfs.Snapshot], ours: Collection[str] = ()) -> list[str]:
+    """Return, in words, what keeps snapshots from being destroyed: others' holds, clones that are not ours, mounts."""
+    mounted = {mount.source: mount.directory for mount in mounts.table() if mount.kind == "zfs" and "@" in mount.source}
+    return [words for each in snapshots for words in _in_the_way(each, ours, mounted.get(each.name))]
+
+
+def _in_the_way(snapshot: zfs.Snapshot, ours: Collection[str], directory: str | None) -> Iterator[str]:
     tags = [tag for tag in (zfs.holds(snapshot.name) if snapshot.holds else []) if not tagged_by_us(tag)]
-    held = [f"{snapshot.name} is held ({', '.join(tags)})"] if tags else []
-    hint = " (a removed disk: 'zfsext undelete' lists it, and purges it)"
-    return held + [
-        f"{snapshot.name} has the clone {clone}{hint if places.REMOVED in clone else ''}"
-        for clone in snapshot.clones
-        if clone not in ours
-    ]
+    if tags:
+        yield f"{snapshot.name} is held ({', '.join(tags)})"
+    for clone in snapshot.clones:
+        if clone not in ours:
+            hint = " (a removed disk: 'zfsext undelete' lists it, and purges it)" if places.REMOVED in clone else ""
+            yield f"{snapshot.name} has the clone {clone}{hint}"
+    if directory is not None:
+        hint = " ('zfsext umount' lists it)" if directory.startswith(view.DIRECTORY) else ""
+        yield f"{snapshot.name} is mounted on {directory}{hint}"
 
 
 def require_free(snapshots: Iterable[zfs.Snapshot], ours: Collection[str] = ()) -> None:
-    """Raise Busy for snapshots that cannot be destroyed, because somebody else holds them or has cloned them."""
-    reasons = [words for each in snapshots for words in in_the_way(each, ours)]
+    """Raise Busy for snapshots that cannot be destroyed, because somebody else holds, has cloned or mounted them."""
+    reasons = in_the_way(snapshots, ours)
     if reasons:
         raise Busy(
-            f"nothing was destroyed: {'; '.join(reasons)}. 'zfs release' the holds, 'zfs promote' or destroy the clones"
+            f"nothing was destroyed: {'; '.join(reasons)}. 'zfs release' the holds, 'zfs promote' or destroy the "
+            "clones, unmount what is mounted"
         )
 
 

@@ -21,8 +21,8 @@ from zfsext import (
     reservation,
     zfs,
 )
-from zfsext.config import STANDBY_SUFFIX, Config
-from zfsext.errors import NotHere, Refused, SystemRefused, ZfsextError
+from zfsext.config import STANDBY_SUFFIX, Config, standby
+from zfsext.errors import Busy, NotHere, Refused, SystemRefused, ZfsextError
 from zfsext.ownership import OWNER, REMOVED
 from zfsext.places import Copy
 
@@ -30,11 +30,16 @@ from zfsext.places import Copy
 SNAPSHOT = "zfsext-removed-"
 
 
+#: What is not noted of the instance, and what else is not if that is too much for a property (ZAP_MAXVALUELEN).
+LEFT_OUT = (("osparams",), ("osparams", "hvparams"), ("osparams", "hvparams", "beparams", "nics"))
+LONGEST = 8000
+
+
 class Removed(NamedTuple):
     """A removed disk: its dataset, the volume that it was, of which instance and which index, when it was removed.
 
     was is what Ganeti had of the instance (zfsext.instances), as far as this node knew. used is in bytes, with its
-    snapshots, size in MiB. since is from when its time counts.
+    snapshots, size in MiB. since is from when its time counts; None if it is never over.
     """
 
     dataset: str
@@ -45,7 +50,7 @@ class Removed(NamedTuple):
     size: int
     used: int
     was: dict[str, Any]
-    since: int
+    since: int | None
 
 
 def put_aside(volume: str, config: Config) -> None:
@@ -73,7 +78,9 @@ def _was(volume: str) -> str:
         known = instances.of_volume(volume)
     except SystemRefused:
         return ""
-    return json.dumps(known) if known else ""
+    # Everybody on the node can read a property, so what may be a secret is not in it; and ZFS takes so much of one.
+    texts = (json.dumps({name: of for name, of in known.items() if name not in left}) for left in LEFT_OUT)
+    return next((text for text in texts if known and len(text) < LONGEST), "")
 
 
 def _mark(name: str, seconds: int, was: str) -> None:
@@ -86,11 +93,13 @@ def _mark(name: str, seconds: int, was: str) -> None:
 def found(config: Config) -> Iterator[Removed]:
     """Yield the removed disks on this node, the latest first. Pools that do not work are left out."""
     wanted = [properties.STATE, properties.INSTANCE, properties.SIZE, properties.REMOVED, properties.WAS, "used"]
+    beside = {standby(parent) for parent in config.live}
     there = []
     for short, dataset in datasets.of(config, wanted):
         volume, mark, rest = short.partition(places.REMOVED)
+        ours = mark and rest.isdecimal() and dataset.name.rpartition("/")[0] in beside
         # One that was killed between its new name and its state is removed too.
-        if mark and rest.isdecimal() and dataset.local(properties.STATE) in (REMOVED, OWNER):
+        if ours and dataset.local(properties.STATE) in (REMOVED, OWNER):
             was = instances.read(dataset.local(properties.WAS) or "")
             size = dataset.local(properties.SIZE) or ""
             there.append(
@@ -103,10 +112,16 @@ def found(config: Config) -> Iterator[Removed]:
                     int(size) if size.isdecimal() else 0,
                     dataset.number("used"),
                     was,
-                    int(since) if (since := dataset.local(properties.REMOVED) or "").isdecimal() else int(rest),
+                    _since(dataset),
                 )
             )
     yield from sorted(there, key=lambda each: (-each.seconds, each.volume))
+
+
+def _since(dataset: zfs.Dataset) -> int | None:
+    """Return from when a removed disk's time counts; None for what nobody knows to be removed for good."""
+    since = dataset.local(properties.REMOVED) or ""
+    return int(since) if dataset.local(properties.STATE) == REMOVED and since.isdecimal() else None
 
 
 def these(names: Sequence[str], config: Config) -> list[Removed]:
@@ -125,7 +140,7 @@ def sources(names: Sequence[str], config: Config, *, dry: bool = False) -> dict[
     taken = {each.name for each in zfs.snapshots(*found)}
     missing = [source for source in found.values() if source not in taken]
     if not dry:
-        zfs.set_user(names, {properties.REMOVED: str(int(time.time()))})
+        zfs.set_all(names, {properties.REMOVED: str(int(time.time()))})
         if missing:
             zfs.take_snapshots(missing)
     return found
@@ -138,14 +153,18 @@ def _source(each: Removed) -> str:
 def purge(each: Removed) -> None:
     """Destroy a removed disk with its snapshots; a disk that began with it takes over what it needs.
 
-    Raises Busy for what somebody else holds or has cloned, AlreadyThere where a snapshot's name keeps a clone from
-    taking over.
+    Raises Busy for what somebody else holds or has cloned, or is about to have back, and for a disk whose removal
+    Ganeti has not finished.
     """
     with lock.VolumeLock(each.volume, "purge") as held:
         parent = each.dataset.rpartition("/")[0].removesuffix(STANDBY_SUFFIX)
-        there = zfs.read([each.dataset], places.PROPERTIES)
+        there = zfs.read([each.dataset], [*places.PROPERTIES, properties.REMOVED])
         if each.dataset not in there:
             return
+        if _since(there[each.dataset]) != each.since:
+            raise Busy(f"{each.dataset} is being had back just now: 'zfsext undelete' lists it if it is not")
+        if cluster.knows(each.volume) is True:
+            raise Busy(f"Ganeti still has {each.volume}: 'gnt-instance remove' again ends what it began")
         snapshots = zfs.snapshots(each.dataset)
         clones = [clone for snapshot in snapshots for clone in snapshot.clones]
         ours = {
@@ -159,8 +178,7 @@ def purge(each: Removed) -> None:
         begun_with = [f"{name}@{SNAPSHOT}{each.seconds}" for name in ours]
         taken = {found.name: found for found in zfs.snapshots(*ours)} if ours else {}
         zfs.destroy_snapshots([name for name in begun_with if name in taken and not taken[name].clones])
-        if cluster.knows(each.volume) is not True:
-            held.forget()
+        held.forget()
 
 
 def hand_over(each: Removed) -> None:
@@ -193,4 +211,5 @@ def overdue(config: Config) -> list[Removed]:
     """Return the removed disks whose time is over; none is, where none is kept any more."""
     if not config.keep_removed:
         return []
-    return [each for each in found(config) if time.time() - each.since > config.keep_removed]
+    now = time.time()
+    return [each for each in found(config) if each.since is not None and now - each.since > config.keep_removed]

@@ -69,8 +69,6 @@ def rewind(volume: str, source: str, guid: str, identity: str | None, generation
                 used=False,
             ),
         )
-        number = str(mine.generation)
-        zfs.rename(ahead, places.kept_name(here.copy.parent, volume, number))
-        zfs.change(
-            places.kept_name(here.copy.parent, volume, number), {properties.STATE: KEPT, properties.INSTEAD: short}
-        )
+        beside = places.kept_name(here.copy.parent, volume, str(mine.generation))
+        zfs.rename(ahead, beside)
+        zfs.change(beside, {properties.STATE: KEPT, properties.INSTEAD: f"@{short}"})

@@ -82,7 +82,7 @@ def back(volumes: Sequence[str], generation: str, config: Config, peers: Peers, 
 
 
 def _fetch(here: Local, old: Kept) -> Coming:
-    return exchange.fetch(here, old.dataset, f"generation {old.generation}")
+    return exchange.fetch(here, old.dataset, old.generation)
 
 
 def _exchange(group: Sequence[Local], prepare: Callable[[Local], Coming], number: Generation, config: Config) -> None:
@@ -105,8 +105,8 @@ def _exchange(group: Sequence[Local], prepare: Callable[[Local], Coming], number
 def drop(volumes: Sequence[str], generation: str, config: Config, *, dry: bool = False) -> list[str]:
     """Destroy what rollbacks kept of these volumes on this node, of a generation or all; return the datasets."""
     with groups.locked(volumes, "drop"):
-        for volume in volumes if not dry else ():
-            leftovers.tidy(volume, config)
+        if not dry:
+            _finish(volumes, config)
         there = [each for each in kept.found(volumes, config) if generation in ("", each.generation)]
         if not dry:
             removal.drop(there, config)
@@ -125,9 +125,9 @@ def _mine(volumes: Sequence[str], config: Config, peers: Peers, dry: bool) -> tu
     """
     if dry:
         group = local.require_all(sorted(volumes), config)
+        groups.require_one_pool(group)
     else:
-        for volume in volumes:
-            leftovers.tidy(volume, config)
+        _finish(volumes, config)
         group = groups.require(volumes, config)
     for each in group:
         if each.record.state != OWNER:
@@ -157,6 +157,20 @@ def _mine(volumes: Sequence[str], config: Config, peers: Peers, dry: bool) -> tu
         beside = places.kept_name(each.copy.parent, each.volume, str(each.record.generation))
         renaming.require_short(beside, zfs.snapshots(each.name))
     return group, floors
+
+
+def _finish(volumes: Sequence[str], config: Config) -> None:
+    """Finish what was killed. Raises Refused if that was a rollback: who asks again shall first see what it came to."""
+    killed = [volume for volume in volumes if leftovers.is_exchanged(volume, config)]
+    for volume in volumes:
+        leftovers.tidy(volume, config)
+    if killed:
+        for here in local.require_all(killed, config):
+            local.apply_reservation(local.settle(here, config))
+        raise Refused(
+            "a rollback of these disks had been killed half way, and is finished now. 'zfsext rollback INSTANCE' shows "
+            "what they were before that; type your command again if you still want it"
+        )
 
 
 def require(here: Local, short: str, there: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ import re
 import subprocess
 from collections.abc import Mapping
 
-from zfsext import command, guard, zfs
+from zfsext import command, guard, trace, zfs
 from zfsext.errors import NotHere, SystemRefused
 
 FLAGS = ["large_blocks", "compress"]
@@ -32,7 +32,7 @@ def send(snapshot: str, base: str | None, pipe: int) -> None:
 
     2.1 writes to pipes alone. Whoever reads decides when it ends: a pipe that nobody reads any more ends it too.
     """
-    with zfs.lzc(f"sending {snapshot}") as core:
+    with zfs.lzc(f"sending {snapshot}", "send", "-L", "-c", *(("-i", base) if base else ()), snapshot) as core:
         core.lzc_send(os.fsencode(snapshot), os.fsencode(base) if base else None, pipe, FLAGS)
 
 
@@ -63,6 +63,7 @@ def _require(code: int, said: str) -> None:
 
 def resume(token: str, pipe: int) -> None:
     """Write the rest of an interrupted stream to a pipe, as the receiver's token says. Raises NotHere as rest does."""
+    trace.typed("send", "-t", token)
     done = subprocess.run(
         ["zfs", "send", "-t", token],
         stdin=subprocess.DEVNULL,
@@ -92,7 +93,7 @@ def receive(snapshot: str, pipe: int, native: Mapping[str, int], user: Mapping[s
     finally:
         os.close(reader)
         os.close(writer)
-    with zfs.lzc(f"receiving {snapshot}") as core:
+    with zfs.lzc(f"receiving {snapshot}", "receive", "-s", "-u", snapshot) as core:
         core.lzc_receive_with_cmdprops(
             os.fsencode(snapshot), pipe, begin, resumable=True, cmdprops=zfs.arguments(native, user)
         )
@@ -106,6 +107,7 @@ def receive_more(snapshot: str, pipe: int) -> None:
     properties away, the recordsize among them (module/zfs/zfs_ioctl.c: zfs_ioc_recv_impl, clear_received_props;
     module/zfs/dsl_prop.c: dsl_prop_get_received; seen on 2.1.11).
     """
+    trace.typed("receive", "-s", "-u", snapshot)
     with subprocess.Popen(
         ["zfs", "receive", "-s", "-u", snapshot],
         stdin=pipe,
@@ -124,7 +126,7 @@ def receive_more(snapshot: str, pipe: int) -> None:
 
 def abort(dataset: str) -> None:
     """Throw away what an interrupted receive into an existing dataset keeps; nothing is no error."""
-    with zfs.lzc(f"giving up the partial receive of {dataset}") as core:
+    with zfs.lzc(f"giving up the partial receive of {dataset}", "receive", "-A", dataset) as core:
         try:
             core.lzc_destroy(os.fsencode(f"{dataset}/{PARTIAL}"))
         except core.exceptions.FilesystemNotFound:

@@ -34,7 +34,7 @@ def create(request: Request, config: Config) -> str:
 def remove(request: Request, config: Config) -> str:
     """Destroy a disk with its snapshots, and its copies on other nodes."""
     with peer.peers() as peers:
-        forgetting.remove(request.volume, config, peers)
+        forgetting.remove(request.volume, config, peers, undone=forgetting.is_undone(request.volume, config))
     return ""
 
 

@@ -168,6 +168,14 @@ def _get(names: Sequence[str], properties: Sequence[str], *options: str) -> dict
     return {name: dataset for name, dataset in found.items() if name not in gone}
 
 
+def local_properties(dataset: str) -> dict[str, str]:
+    """Return the properties that were set on just this dataset, ZFS's and the user's, as `zfs set` takes them."""
+    done = _command("get", "-Hp", "-s", "local", "-o", "property,value", "all", dataset)
+    if done.returncode:
+        _refuse(f"zfs get all {dataset}", done.stderr.splitlines(), done.returncode)
+    return dict(_fields(done.stdout, 2, "zfs get"))
+
+
 def snapshots(*datasets: str) -> list[Snapshot]:
     """Return the own snapshots of a dataset, or of several, oldest first."""
     return _snapshots("-d", "1", *datasets)
@@ -248,8 +256,8 @@ def below(dataset: str) -> list[str]:
     return [name for name in done.stdout.splitlines() if name != dataset]
 
 
-def set_user(datasets: Sequence[str], properties: Mapping[str, str]) -> None:
-    """Set user properties of datasets, one dataset after the other, by the command: quicker than to import pyzfs."""
+def set_all(datasets: Sequence[str], properties: Mapping[str, str]) -> None:
+    """Set properties of datasets, one dataset after the other, by the command: quicker than to import pyzfs."""
     words = ["set", *(f"{name}={value}" for name, value in properties.items()), *datasets]
     trace.typed(*words)
     done = _command(*words)
@@ -298,20 +306,27 @@ def take_snapshots(names: Sequence[str]) -> None:
 def destroy_snapshots(names: Sequence[str]) -> None:
     """Destroy all of these snapshots, or none. Those that are gone already count as done."""
     if names:
-        with lzc(f"destroying {' '.join(names)}", "destroy", *names) as core:
+        _typed_each("destroy", names)
+        with lzc(f"destroying {' '.join(names)}") as core:
             core.lzc_destroy_snaps([_bytes(name) for name in names], False)
 
 
 def destroy_free(names: Sequence[str]) -> list[str]:
     """Destroy those of these snapshots that nobody has mounted or holds by now, and return their names."""
-    done = []
-    for name in names:
-        try:
-            destroy_snapshots([name])
-        except Busy:
-            continue
-        done.append(name)
-    return done
+    left = list(names)
+    while left:
+        with lzc(f"destroying {' '.join(left)}") as core:
+            try:
+                core.lzc_destroy_snaps([_bytes(name) for name in left], False)
+            except core.exceptions.SnapshotDestructionFailure as error:
+                used = {_text(part.name) for part in error.errors if part.errno in (errno.EBUSY, errno.EEXIST)}
+                if len(used) < len(error.errors):
+                    raise
+            else:
+                _typed_each("destroy", left)
+                return left
+        left = [name for name in left if name not in used]
+    return left
 
 
 def destroy(dataset: str) -> None:
@@ -328,7 +343,9 @@ def holds(snapshot: str) -> list[str]:
 
 def hold(tags: Mapping[str, str]) -> None:
     """Hold each of these snapshots (of one pool) with its tag. One that is held so already stays held."""
-    with lzc(f"holding {' '.join(tags)}", "hold", *set(tags.values()), *tags) as core:
+    for name, tag in tags.items():
+        trace.typed("hold", tag, name)
+    with lzc(f"holding {' '.join(tags)}") as core:
         exists = core.exceptions.HoldFailure
         try:
             core.lzc_hold({_bytes(name): _bytes(tag) for name, tag in tags.items()})
@@ -341,7 +358,10 @@ def release_holds(tags: Mapping[str, Sequence[str]]) -> None:
     """Release these tags of these snapshots (of one pool). What is not held so counts as done."""
     if not tags:
         return
-    with lzc(f"releasing {' '.join(tags)}", "release", *tags) as core:
+    for name, given in tags.items():
+        for tag in given:
+            trace.typed("release", tag, name)
+    with lzc(f"releasing {' '.join(tags)}") as core:
         try:
             core.lzc_release({_bytes(name): [_bytes(tag) for tag in given] for name, given in tags.items()})
         except core.exceptions.HoldReleaseFailure as error:
@@ -351,7 +371,9 @@ def release_holds(tags: Mapping[str, Sequence[str]]) -> None:
 
 def bookmark(snapshots: Mapping[str, str]) -> None:
     """Make bookmarks (DATASET#NAME) of these snapshots, by the bookmarks' names. One that is there stays."""
-    with lzc(f"bookmarking {' '.join(snapshots.values())}", "bookmark", *snapshots.values()) as core:
+    for name, snapshot in snapshots.items():
+        trace.typed("bookmark", snapshot, name)
+    with lzc(f"bookmarking {' '.join(snapshots.values())}") as core:
         try:
             core.lzc_bookmark({_bytes(name): _bytes(snapshot) for name, snapshot in snapshots.items()})
         except core.exceptions.BookmarkFailure as error:
@@ -362,7 +384,8 @@ def bookmark(snapshots: Mapping[str, str]) -> None:
 def destroy_bookmarks(names: Sequence[str]) -> None:
     """Destroy these bookmarks. Those that are gone already count as done."""
     if names:
-        with lzc(f"destroying {' '.join(names)}", "destroy", *names) as core:
+        _typed_each("destroy", names)
+        with lzc(f"destroying {' '.join(names)}") as core:
             core.lzc_destroy_bookmarks([_bytes(name) for name in names])
 
 
@@ -394,10 +417,19 @@ def change_all(changes: Mapping[str, Mapping[str, str | None]], promote: Sequenc
     for clone in promote:
         trace.typed("promote", clone)
     for dataset, properties in changes.items():
-        trace.typed("set", *(f"{name}={value}" for name, value in properties.items() if value is not None), dataset)
+        given = [f"{name}={value}" for name, value in properties.items() if value is not None]
+        if given:
+            trace.typed("set", *given, dataset)
+        for name in (name for name, value in properties.items() if value is None):
+            trace.typed("inherit", name, dataset)
     words = [*promote, *changes]
     with lzc(f"changing {' '.join(words)}") as core:
         core.lzc_channel_program(_bytes(words[0].partition("/")[0]), CHANGE.encode(), INSTRUCTIONS, MEMORY, argv)
+
+
+def _typed_each(doing: str, names: Sequence[str]) -> None:
+    for name in names:
+        trace.typed(doing, name)
 
 
 def release() -> tuple[int, int]:

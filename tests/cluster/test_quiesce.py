@@ -87,7 +87,7 @@ def status(node: Node) -> str:
 
 
 def test_a_guest_is_at_rest_in_a_snapshot_and_never_for_longer(
-    cluster: Cluster, guest: Console, nothing_left: Callable[[], None]
+    cluster: Cluster, nothing_left: Callable[[], None], guest: Console
 ) -> None:
     node = cluster.nodes[1]
     live = f"zfs/vm/{cluster.volume(VM)}"
@@ -110,7 +110,7 @@ def test_a_guest_is_at_rest_in_a_snapshot_and_never_for_longer(
     held = node.begin(
         *("python3", "-c"),
         "import time\nfrom zfsext import freeze\n"
-        f"with freeze.frozen(freeze.Wish('{VM}', 20)):\n print('frozen', flush=True)\n time.sleep(600)\n",
+        f"with freeze.frozen(freeze.Wish('{VM}', 90)):\n print('frozen', flush=True)\n time.sleep(600)\n",
     )
     assert held.stdout is not None
     assert held.stdout.readline() == b"frozen\n"
@@ -122,13 +122,20 @@ def test_a_guest_is_at_rest_in_a_snapshot_and_never_for_longer(
     guest.wait_beyond(before, 300)
     assert status(node) == "thawed"
 
-    # The node of the guest is cut off from the one that asked.
-    asking = cluster.master.begin("zfsext", "snapshot", VM, "cut", "--quiesce", "--thaw-after", "20")
+    # The node of the guest is cut off from the one that asked, while what freezes the guest does not go on.
+    timer = f"zfsext-thaw-{VM}.timer"
+    stop = f"until systemctl is-active --quiet {timer}; do sleep 0.1; done; pkill -STOP -f zfsext/answer; echo stopped"
+    stopping = node.begin("sh", "-c", stop)
+    asking = cluster.master.begin("zfsext", "snapshot", VM, "cut", "--quiesce", "--thaw-after", "60")
+    assert stopping.stdout is not None
+    assert stopping.stdout.readline() == b"stopped\n"
     bed("cut", node.name)
-    asking.communicate(timeout=600)
-    bed("heal", node.name)
     guest.wait_beyond(guest.numbers()[-1][0], 300)
     assert status(node) == "thawed"
+    node.run("pkill", "-CONT", "-f", "zfsext/answer")
+    asking.communicate(timeout=600)
+    bed("heal", node.name)
+    assert asking.returncode == 1
 
     # An agent that does not answer is no agent, and nothing is taken.
     node.run("pkill", "-STOP", "qemu-system")

@@ -51,8 +51,9 @@ def test_a_vm_goes_back_and_comes_forth(cluster: Cluster, nothing_left: Callable
     assert "similar are monday" in cluster.master.refused("zfsext", "rollback", WEB, "mondy")
     assert [each.guids() for each in cluster.nodes] == before
 
-    said = cluster.gnt("zfsext", "rollback", WEB, "monday", "--verbose")
+    said = cluster.gnt("sh", "-c", f"zfsext rollback {WEB} monday --verbose 2>&1")
     assert "tuesday" in said
+    assert f"{other.fqdn}: zfs clone" in said
     cluster.gnt("gnt-instance", "start", WEB)
     assert vm.read(other) == monday
     assert other.run("blockdev", "--getsize64", other.loops()[vm.volumes[0]]) == str((64 + 16) << 20)

@@ -103,6 +103,8 @@ class Node:
                 for number, (name, (holds, clones)) in enumerate(self.snapshots.items(), 1)
                 if "-d" not in arguments or name.startswith(f"{arguments[-1]}@")
             )
+        elif "local" in arguments:
+            pass  # nobody has set anything
         else:
             properties = arguments[arguments.index("name,property,value,source") + 1]
             for root in arguments[arguments.index(properties) + 1 :]:

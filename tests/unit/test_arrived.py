@@ -35,7 +35,7 @@ def test_a_round_is_the_last_if_nothing_else_is_here_of_any_disk(
     node: Node, monkeypatch: pytest.MonkeyPatch, second: dict[str, str] | None, idle: bool
 ) -> None:
     noted: list[tuple[Sequence[str], Mapping[str, str]]] = []
-    monkeypatch.setattr(zfs, "set_user", lambda *arguments: noted.append(arguments))
+    monkeypatch.setattr(zfs, "set_all", lambda *arguments: noted.append(arguments))
     node.disk(WEB, PLACE, "replica", **COPY)
     if second is not None:
         given = {**COPY, **second}
@@ -49,7 +49,7 @@ def test_what_the_disk_is_by_now_is_noted_though_nothing_was_written(
     node: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changed: list[object] = []
-    monkeypatch.setattr(zfs, "set_user", lambda *_: None)
+    monkeypatch.setattr(zfs, "set_all", lambda *_: None)
     monkeypatch.setattr(zfs, "change_all", changed.append)
     node.disk(WEB, PLACE, "replica", **COPY)
     facts = {"zfsext:id": "11", "zfsext:instance": "web2.example.com"}

@@ -34,6 +34,10 @@ def calls(node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[t
         done.append(("take", *names))
         node.snapshots.update({name: ([], []) for name in names})
 
+    def prune(names: list[str]) -> list[str]:
+        done.append(("destroy", *names))
+        return names
+
     def ran(command: list[str], **_: object) -> "subprocess.CompletedProcess[str]":
         done.append(("run", *command))
         return subprocess.CompletedProcess(command, 0)
@@ -48,8 +52,8 @@ def calls(node: Node, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[t
     monkeypatch.setattr(cluster, "group", lambda *_: None)
     monkeypatch.setattr(config, "load", lambda: CONFIG)
     monkeypatch.setattr(zfs, "take_snapshots", take)
-    monkeypatch.setattr(zfs, "destroy_snapshots", lambda names: done.append(("destroy", *names)))
-    monkeypatch.setattr(zfs, "set_user", lambda *_: None)
+    monkeypatch.setattr(zfs, "destroy_free", prune)
+    monkeypatch.setattr(zfs, "set_all", lambda *_: None)
     monkeypatch.setattr("zfsext.cli_gnt.subprocess.run", ran)
     return done
 

@@ -38,7 +38,10 @@ def kept(disk: Disk) -> list[str]:
 
 def test_back_and_forth(disks: Callable[..., Disk]) -> None:
     disk = two_days(disks(), recordsize="32K", compression="zstd")
+    for setting in ("sync=always", "com.sun:auto-snapshot=false", "atime=on"):
+        run("zfs", "set", setting, disk.dataset)
     disk.ok("rollback", **TO)
+    assert [disk.property(name) for name in ("sync", "com.sun:auto-snapshot", "atime")] == ["always", "false", "on"]
     assert holds(disk, MONDAY)
     assert (disk.property("recordsize"), disk.property("compression")) == ("32768", "zstd")
     assert kept(disk) == [f"{STANDBY}/{disk.name}.kept-0.1"]
@@ -47,9 +50,11 @@ def test_back_and_forth(disks: Callable[..., Disk]) -> None:
     assert disk.property("readonly") == "off"
     disk.ok("rollback", BACK="")
     assert holds(disk, TUESDAY)
-    disk.ok("rollback", BACK="")
+    assert "was undone already" in disk.refused("rollback", BACK="")  # who was cut off, and asks again, means it once
+    assert holds(disk, TUESDAY)
+    disk.ok("rollback", BACK="0.2")
     assert holds(disk, MONDAY)
-    disk.ok("rollback", BACK="0.1" if "kept-0.1" in str(kept(disk)) else "0.3")
+    disk.ok("rollback", BACK="0.3")
     assert holds(disk, TUESDAY)
     disk.ok("rollback", DROP="")
     assert kept(disk) == []
@@ -145,6 +150,23 @@ def survives(disk: Disk, point: Point) -> bool:
     names = {name.removeprefix(disk.dataset) for name in datasets() if disk.name in name}
     assert names == {"", "@monday", "@tuesday"}, point
     return back
+
+
+@pytest.mark.proof
+def test_a_killed_back_that_is_asked_for_again_is_done_once(
+    disks: Callable[..., Disk], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    disk, log = two_days(disks()), tmp_path / "strace"
+    disk.ok("rollback", **TO)
+    found = points(trace(log, "rollback", disk, {"BACK": ""}))
+    for point in found:
+        disk.ok("remove")
+        two_days(disk).ok("rollback", **TO)
+        kill(point, False, log, "rollback", disk, {"BACK": ""})
+        disk.call("rollback", BACK="")  # it goes on, or says that it was finished, or was undone already
+        assert holds(disk, TUESDAY), point
+    with capsys.disabled():
+        print(f"\nkill points: rollback --back: {len(found)} of the kernel's")
 
 
 def test_a_few_points(disks: Callable[..., Disk], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
