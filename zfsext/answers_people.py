@@ -5,7 +5,6 @@ from typing import Any
 
 from zfsext import (
     cluster,
-    contract,
     facts,
     freeze,
     groups,
@@ -16,10 +15,10 @@ from zfsext import (
     moments,
     nodes,
     peer,
-    properties,
     removed,
     rollback,
     snapshotting,
+    source,
     zfs,
 )
 from zfsext.errors import BadInput
@@ -64,21 +63,20 @@ def _kept(call: Call) -> dict[str, Any]:
 
 def _sources(call: Call) -> dict[str, Any]:
     short, dry = call.request.short("short"), call.request.flag("dry")
-    disks = {}
     group = local.require_all(call.request.volumes(), call.config)
     with peer.peers() as peers:
         for here in group:
             snapshotting.require_current(here, peers)
-    for here in group:
-        if not dry:
-            rollback.require(here, short, [each.short for each in zfs.snapshots(here.name)])
-        size = here.copy.dataset.local(properties.SIZE) or ""
-        disks[here.volume] = {"source": f"{here.name}@{short}", "size": contract.mebibytes(properties.SIZE, size)}
-    return {"node": nodes.this_node(), "disks": disks}
+    for here in group if not dry else ():
+        rollback.require(here, short, [each.short for each in zfs.snapshots(here.name)])
+    found = {
+        here.volume: source.parameters_of(here.copy.dataset, here.copy.parent, short, call.config) for here in group
+    }
+    return {"node": nodes.this_node(), "disks": found}
 
 
 def _disks(call: Call) -> dict[str, Any]:
-    found = inventory.take(call.config, whole=call.request.flag("snapshots"))
+    found = inventory.take(call.config, whole=False, count=call.request.flag("snapshots"))
     disks = listing.known(found, cluster.load())
     ill = [f"pool {each.name} is {each.state or 'not imported'}" for each in found.pools if not each.works]
     return {"disks": disks, "ill": ill}

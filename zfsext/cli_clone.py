@@ -36,11 +36,15 @@ def clone(what: str, name: str, options: tuple[str, ...], dry: bool) -> None:
     known = require_cluster()
     cli_gnt.require_master(f"zfsext clone {what} {name}")
     settings = config.load()
+    if options and not options[0].startswith("-"):
+        raise click.UsageError(f"one new instance at a time: {options[0]} is no option of gnt-instance add's")
     instance, at, short = what.partition("@")
     full = instance_named(instance, set(), known)
     if at and not short:
         raise BadInput(f"{shown(what)} has no snapshot's name after the @")
     new = cli_gnt.new_name(name, known)
+    was = instances.described(full, cluster.configuration() or {"instances": {}})
+    instances.command(was, new, "", [], options)  # what is wrong with the options is said before anything is taken
     volumes = [each.volume for each in _in_order(full, known)] or volumes_of(full, known, settings)
     with progress.working(f"looking at the disks of {full}"), peers() as others:
         if not short:
@@ -50,8 +54,8 @@ def clone(what: str, name: str, options: tuple[str, ...], dry: bool) -> None:
                 taken = owner.ask(volumes[0], "snapshot", settings, others, name="", keep=0, quiesce="", thaw_after=1)
                 short = taken["name"]
         there = owner.ask(volumes[0], "sources", settings, others, volumes=volumes, short=short, dry=dry and not at)
-    was = instances.described(full, cluster.configuration() or {"instances": {}})
-    disks = [(there["disks"][volume]["size"], there["disks"][volume]["source"]) for volume in volumes]
+    # Whether a copy of the new instance is to be anywhere is for whoever adds it.
+    disks = [{name: of for name, of in there["disks"][volume].items() if name != "replicas"} for volume in volumes]
     cli_gnt.add(instances.command(was, new, there["node"], disks, options), dry=dry)
 
 

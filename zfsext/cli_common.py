@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from zfsext import cluster, config, datasets, nodes, trace
+from zfsext import cluster, config, datasets, nodes, owner, trace
 from zfsext.cluster import Cluster
 from zfsext.config import Config
 from zfsext.errors import BadInput, NotHere, Refused
@@ -89,6 +89,19 @@ def instance_named(given: str, here: set[str], known: Cluster | None) -> str:
         raise NotHere(f"{given} can be {', '.join(right)}: type more of the name")
     hint = _similar(given, names)
     raise NotHere(f"no instance {given} is known to this node{hint}: 'zfsext list' shows those with disks here")
+
+
+def asked(heard: owner.Heard) -> list[tuple[str, dict[str, Any]]]:
+    """Return what the nodes say; who is marked offline, and so was not asked, is named on stderr."""
+    for name in heard.offline:
+        click.echo(f"{name} is marked offline, and was not asked", err=True)
+    return heard.told
+
+
+def require_all_asked(heard: owner.Heard) -> None:
+    """Raise Failure, saying why, if a node does not answer; to be called when all that is known was shown."""
+    if heard.silent:
+        raise Failure(f"not all nodes answer: {'; '.join(heard.silent.values())}")
 
 
 def node_named(given: str) -> str:

@@ -73,7 +73,8 @@ def forget(instance: str, on: str, dry: bool) -> None:
             )
         if dry:
             there = owner.at(node, "disks", settings, others, snapshots=False)["disks"] if node in nodes.peers() else []
-            _would_destroy([each for each in there if each["volume"] in volumes and each["role"] in inventory.COPIES])
+            gone = (*inventory.COPIES, inventory.KEPT)
+            _would_destroy([each for each in there if each["volume"] in volumes and each["role"] in gone])
             return
         if holder == nodes.this_node():
             withdrawal.withdraw(volumes, node, settings, others)
@@ -146,8 +147,8 @@ def _tell(aside: asides.Aside) -> None:
 def sweep(dry: bool) -> None:
     """Destroy the copies of removed disks that were out of reach when their disk was removed, and what is overdue.
 
-    Only what this node removed, and noted, is looked for, and never a disk. Ends with 1, naming them, if copies are
-    still out of reach. 'zfsext replicate --all' does the same.
+    Only what this node removed, and noted, is looked for, and never a disk. Ends with 1, naming it, if something is
+    left. 'zfsext replicate --all' does the same.
     """
     require_root()
     if dry:
@@ -160,7 +161,7 @@ def sweep(dry: bool) -> None:
     with progress.working("looking for what is left of removed disks"), peers() as others:
         left = forgetting.sweep(config.load(), others)
     if left:
-        raise Failure(f"still out of reach: {'; '.join(left)}")
+        raise Failure(f"not all is ended: {'; '.join(left)}")
 
 
 COMMANDS = (forget, resolve, sweep)

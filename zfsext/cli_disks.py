@@ -1,14 +1,15 @@
 """The commands that show disks: list and show."""
 
 import json
+from dataclasses import asdict
 from typing import Any
 
 import click
 
-from zfsext import cluster, completion, config, inventory, listing, nodes, owner, progress
-from zfsext.cli_common import AS_JSON, examples, instance_named, require_cluster, require_root
+from zfsext import cluster, completion, config, inventory, listing, owner, progress
+from zfsext.cli_common import AS_JSON, asked, examples, instance_named, require_cluster, require_root
 from zfsext.cluster import Cluster
-from zfsext.errors import PoolUnavailable, ZfsextError
+from zfsext.errors import PoolUnavailable
 from zfsext.inventory import Inventory
 from zfsext.peer import peers
 
@@ -38,7 +39,7 @@ def list_(everywhere: bool, snapshots: bool, as_json: bool) -> None:
     if everywhere:
         disks, unseen = _everywhere(snapshots=snapshots)
     else:
-        found, known = _look(whole=snapshots)
+        found, known = _look(count=snapshots)
         disks, unseen = listing.known(found, known), _unseen(found)
     if as_json:
         click.echo(json.dumps(disks, indent=2))
@@ -51,16 +52,12 @@ def _everywhere(*, snapshots: bool) -> tuple[list[dict[str, Any]], list[str]]:
     """Return the disks of all nodes, each with the node that it is on, and why some could not be asked."""
     known = require_cluster()
     settings = config.load()
-    disks, silent = [], []
     with progress.working("asking the nodes"), peers() as others:
-        for node in sorted({known.node, *nodes.peers()}):
-            try:
-                answer = owner.at(node, "disks", settings, others, snapshots=snapshots)
-            except ZfsextError as error:
-                silent.append(str(error))
-                continue
-            silent += [f"{node}: {each}" for each in answer["ill"]]
-            disks += [{**each, **_as_ganeti_has(each, known), "on_node": node} for each in answer["disks"]]
+        heard = owner.everywhere("disks", settings, others, snapshots=snapshots)
+    disks, silent = [], list(heard.silent.values())
+    for node, answer in asked(heard):
+        silent += [f"{node}: {each}" for each in answer["ill"]]
+        disks += [{**each, **_as_ganeti_has(each, known), "on_node": node} for each in answer["disks"]]
     return listing.in_order(disks), silent
 
 
@@ -85,6 +82,8 @@ def show(instance: str, as_json: bool) -> None:
     name = instance_named(instance, {disk["instance"] for disk in disks if disk["instance"]}, known)
     elsewhere = [disk for disk in known.disks.values() if disk.instance == name] if known else []
     here = [disk for disk in disks if disk["instance"] == name]
+    taken = inventory.snapshots_of([disk["dataset"] for disk in here])
+    here = [{**disk, "snapshots": [asdict(each) for each in taken[disk["dataset"]]]} for disk in here]
     absent = [disk for disk in elsewhere if disk.volume not in {each["volume"] for each in here}]
     if as_json:
         missing = [{"disk": disk.index, "volume": disk.volume, "node": disk.node} for disk in absent]
@@ -100,11 +99,11 @@ def show(instance: str, as_json: bool) -> None:
     _require_all_seen(_unseen(found))
 
 
-def _look(*, whole: bool = True) -> tuple[Inventory, Cluster | None]:
+def _look(*, count: bool = False) -> tuple[Inventory, Cluster | None]:
     """Return what is here and what Ganeti knows; Ganeti first, since it makes a disk before it writes it down."""
     require_root()
     known = cluster.load()
-    return inventory.take(config.load(), whole=whole), known
+    return inventory.take(config.load(), whole=False, count=count), known
 
 
 def _unseen(found: Inventory) -> list[str]:

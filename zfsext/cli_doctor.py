@@ -7,8 +7,8 @@ import time
 import click
 
 from zfsext import cluster, config, doctor, nodes, owner, progress, settings
-from zfsext.cli_common import AS_JSON, examples, require_cluster
-from zfsext.errors import Refused, ZfsextError
+from zfsext.cli_common import AS_JSON, asked, examples, require_cluster
+from zfsext.errors import Refused
 from zfsext.peer import peers
 
 
@@ -26,18 +26,13 @@ def doctor_(as_json: bool) -> None:
     conf = config.load()
     if not nodes.is_candidate():
         raise Refused("this node is no master candidate, and may not log in on others: run it on the master")
-    found, silent = [], {}
+    began = time.time()
     with progress.working("asking the nodes"), peers() as others:
-        for name in sorted({nodes.this_node(), *nodes.peers()}):
-            began = time.time()
-            try:
-                told = owner.at(name, "facts", conf, others)["facts"]
-            except ZfsextError as error:
-                silent[name] = str(error)
-                continue
-            found.append({**told, "skew": _skew(told["time"], began, time.time())})
+        heard = owner.everywhere("facts", conf, others)
+    ended = time.time()
+    found = [{**told, "skew": _skew(told["time"], began, ended)} for told in (of["facts"] for _, of in asked(heard))]
     known = cluster.configuration()
-    ailments = doctor.examine(found, silent, list(settings.of(known)) if known else [])
+    ailments = doctor.examine(found, heard.silent, list(settings.of(known)) if known else [])
     if as_json:
         click.echo(json.dumps({"nodes": found, "findings": [each._asdict() for each in ailments]}, indent=2))
     else:

@@ -86,7 +86,9 @@ def _replicate_all(jobs: int, bandwidth: int | None) -> None:
         settings.bandwidth = bandwidth
     failed = scheduled.run(settings, jobs)
     with peers() as others:
-        forgetting.sweep(settings, others)
+        left = forgetting.sweep(settings, others)
+    for words in left:
+        click.echo(f"zfsext: {words}", err=True)
     if failed:
         sys.exit(1)
 

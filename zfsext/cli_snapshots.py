@@ -5,8 +5,17 @@ from typing import Any
 import click
 
 from zfsext import completion, config, freeze, human, moments, nodes, owner, progress, trace, whereabouts
-from zfsext.cli_common import Failure, dry_run, examples, instance_named, require_cluster, verbose, volumes_of
-from zfsext.errors import NotHere, ZfsextError
+from zfsext.cli_common import (
+    asked,
+    dry_run,
+    examples,
+    instance_named,
+    require_all_asked,
+    require_cluster,
+    verbose,
+    volumes_of,
+)
+from zfsext.errors import NotHere, Refused
 from zfsext.ownership import OWNER
 from zfsext.peer import Peers, peers
 
@@ -94,6 +103,7 @@ def rollback(instance: str, name: str | None, back: bool, drop: bool, generation
         if drop:
             _drop(full, volumes, generation or "", dry, settings, others)
         elif back:
+            _require_here(volumes, settings, others)
             done = _ask_owner(volumes[0], "back", settings, others, generation=generation or "", dry=dry)
             _say(full, done, dry, "is what it was before the rollback", "--back undoes that")
         elif name is None:
@@ -129,45 +139,43 @@ def _show(instance: str, volumes: list[str], settings: config.Config, others: Pe
         click.echo(
             f"{instance} has no snapshot that all its disks have: 'zfsext snapshot {instance}' takes one", err=True
         )
-    kept, silent = _everywhere("kept", settings, others, volumes=volumes)
-    for node, answer in kept:
+    heard = owner.everywhere("kept", settings, others, volumes=volumes)
+    for node, answer in asked(heard):
         for each in answer["kept"]:
-            what = "a copy, before it went back" if each["copy"] else f"before it went back to {each['instead']}"
-            click.echo(f"kept on {node}: generation {each['generation']}, {what}, {human.size(each['used'])}")
-    _require_all(silent)
+            click.echo(f"kept on {node}: generation {each['generation']}, {_was(each)}, {human.size(each['used'])}")
+    require_all_asked(heard)
+
+
+def _was(kept: dict[str, Any]) -> str:
+    if kept["copy"]:
+        return "a copy, before it went back"
+    instead = kept["instead"]
+    return f"before it went back to {instead[1:]}" if instead[0] == "@" else f"before --back to generation {instead}"
+
+
+def _require_here(volumes: list[str], settings: config.Config, others: Peers) -> None:
+    """Raise Refused if what was kept of these disks is on another node than the disks are by now."""
+    node = whereabouts.holder(volumes[0], settings, others).node or nodes.this_node()
+    told = owner.everywhere("kept", settings, others, volumes=volumes).told
+    there = [name for name, answer in told if not all(each["copy"] for each in answer["kept"])]
+    if there and node not in there:
+        raise Refused(
+            f"the disks are on {node}, and what they were before the rollback is kept on {', '.join(there)}: fail the "
+            "VM over to there first"
+        )
 
 
 def _drop(
     instance: str, volumes: list[str], generation: str, dry: bool, settings: config.Config, others: Peers
 ) -> None:
     """Drop what is kept on each node that answers; say which do not."""
-    total = 0
-    done, silent = _everywhere("drop", settings, others, volumes=volumes, generation=generation, dry=dry)
-    for node, answer in done:
-        for dataset in answer["dropped"]:
-            click.echo(f"{'would drop' if dry else 'dropped'} {dataset} on {node}")
-        total += len(answer["dropped"])
-    _require_all(silent)
-    if not total:
+    heard = owner.everywhere("drop", settings, others, volumes=volumes, generation=generation, dry=dry)
+    dropped = [(node, dataset) for node, answer in asked(heard) for dataset in answer["dropped"]]
+    for node, dataset in dropped:
+        click.echo(f"{'would drop' if dry else 'dropped'} {dataset} on {node}")
+    require_all_asked(heard)
+    if not dropped:
         raise NotHere(f"nothing is kept of {instance}: 'zfsext rollback {instance}' shows what there is")
-
-
-def _everywhere(
-    op: str, settings: config.Config, others: Peers, **fields: Any
-) -> tuple[list[tuple[str, dict[str, Any]]], list[str]]:
-    """Ask all nodes; return what each says, and why those that do not do not."""
-    told, silent = [], []
-    for node in sorted({nodes.this_node(), *nodes.peers()}):
-        try:
-            told.append((node, owner.at(node, op, settings, others, **fields)))
-        except ZfsextError as error:
-            silent.append(str(error))
-    return told, silent
-
-
-def _require_all(silent: list[str]) -> None:
-    if silent:
-        raise Failure(f"not done everywhere: {'; '.join(silent)}")
 
 
 COMMANDS = (snapshot, rollback)

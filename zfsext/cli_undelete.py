@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
-from zfsext import cli_gnt, cluster, completion, config, human, instances, nodes, owner, progress
-from zfsext.cli_common import Failure, dry_run, examples, require_cluster, verbose
+from zfsext import cli_gnt, cluster, completion, config, human, instances, owner, progress
+from zfsext.cli_common import asked, dry_run, examples, require_all_asked, require_cluster, verbose
+from zfsext.cluster import Cluster
 from zfsext.config import Config
-from zfsext.errors import BadInput, NotHere, Refused, ZfsextError
+from zfsext.errors import BadInput, NotHere, Refused
 from zfsext.image import MIB
 from zfsext.peer import Peers, peers
 
@@ -38,20 +39,22 @@ def undelete(
     """
     known = require_cluster()
     settings = config.load()
+    if instance is None and (purge or name or removed or options):
+        raise click.UsageError("name the removed instance; 'zfsext undelete' lists them")
+    if options and not options[0].startswith("-"):
+        raise click.UsageError(f"one instance at a time: {options[0]} is no option of gnt-instance add's")
     with peers() as others:
         with progress.working("asking the nodes"):
-            there, silent = _removed(settings, others)
+            heard = owner.everywhere("removed", settings, others)
+        there = _removed(heard)
         if instance is None:
             _list(there)
+            require_all_asked(heard)
         elif purge:
             _purge(_batch(instance, removed, there), settings, others, dry=dry)
         else:
             cli_gnt.require_master(f"zfsext undelete {instance}")
-            batch = _batch(instance, removed, there)
-            new = cli_gnt.new_name(name or batch[0]["instance"], known)
-            _bring_back(batch, new, options, settings, others, dry=dry)
-    if silent and instance is None:
-        raise Failure(f"not all nodes were asked: {'; '.join(silent)}")
+            _bring_back(_batch(instance, removed, there), name, options, known, settings, others, dry=dry)
 
 
 def _purge(batch: list[dict[str, Any]], settings: Config, others: Peers, *, dry: bool) -> None:
@@ -64,34 +67,50 @@ def _purge(batch: list[dict[str, Any]], settings: Config, others: Peers, *, dry:
 
 
 def _bring_back(
-    batch: list[dict[str, Any]], new: str, options: tuple[str, ...], settings: Config, others: Peers, *, dry: bool
+    batch: list[dict[str, Any]],
+    name: str | None,
+    options: tuple[str, ...],
+    known: Cluster,
+    settings: Config,
+    others: Peers,
+    *,
+    dry: bool,
 ) -> None:
-    """Add an instance with the disks of a removal; then its disks take over the snapshots of the removed ones."""
+    """Add the disks of a removal, with their instance or to it; then they take over the snapshots of the removed ones.
+
+    An instance that there is, or is again, lost some of its disks only.
+    """
+    was, old = batch[0]["was"], batch[0]["instance"]
+    lives = name is None and old in known.instances
+    new = old if lives else cli_gnt.new_name(name or old, known)
+    if lives and options:
+        raise BadInput(f"{old} is there, and its disks are added to it: there is nothing that OPTIONs could say")
+    if not lives:
+        _require_whole(batch)
     found = sorted({each["node"] for each in batch})
     if len(found) > 1:
         raise Refused(f"its disks are on several nodes ({', '.join(found)}): add it by hand, with source=")
     (node,), datasets = found, [each["dataset"] for each in batch]
-    sources = owner.at(node, "revive", settings, others, datasets=datasets, dry=dry)["sources"]
-    disks = [(each["size"], sources[each["dataset"]]) for each in batch]
-    cli_gnt.add(instances.command(batch[0]["was"], new, node, disks, options), dry=dry)
+    plan = owner.at(node, "revive", settings, others, datasets=datasets, dry=True)["sources"]
+    disks = [plan[dataset] for dataset in datasets]
+    command = (
+        instances.command_for_disks(new, disks) if lives else instances.command(was, new, node, disks, options)
+    )  # what is wrong with the options is said before anything is done
+    if not dry:
+        owner.at(node, "revive", settings, others, datasets=datasets, dry=False)
+    cli_gnt.add(command, dry=dry)
     if dry:
         return
     for dataset in datasets:
         owner.at(node, "purge", settings, others, dataset=dataset, began=True)
-    click.echo(f"{new} is back, with its snapshots: 'gnt-instance start {new}'")
+    what = "has its disks again" if lives else f"is back, with its snapshots: 'gnt-instance start {new}'"
+    click.echo(f"{new} {what}")
 
 
-def _removed(settings: Config, others: Peers) -> tuple[list[dict[str, Any]], list[str]]:
-    """Return the removed disks of all nodes that answer, each with its node, and why the others do not."""
-    found, silent = [], []
-    for node in sorted({nodes.this_node(), *nodes.peers()}):
-        try:
-            answer = owner.at(node, "removed", settings, others)
-        except ZfsextError as error:
-            silent.append(str(error))
-            continue
-        found += [{**each, "node": node} for each in answer["removed"]]
-    return sorted(found, key=lambda each: (each["instance"], -each["seconds"], each["index"] or 0)), silent
+def _removed(heard: owner.Heard) -> list[dict[str, Any]]:
+    """Return the removed disks of all nodes that answer, each with its node."""
+    found = [{**each, "node": node} for node, answer in asked(heard) for each in answer["removed"]]
+    return sorted(found, key=lambda each: (each["instance"], -each["seconds"], each["index"] or 0))
 
 
 def _list(there: list[dict[str, Any]]) -> None:
@@ -128,14 +147,19 @@ def _batch(instance: str, when: str | None, there: list[dict[str, Any]]) -> list
         known = ", ".join(human.moment(of[0]["seconds"]) for of in removals.values())
         raise BadInput(f"{right[0]} has disks of several removals ({known}): say which with --removed 'WHEN'")
     ((volumes, of),) = chosen
-    by_volume = {each["volume"]: each for each in of}
-    missing = [volume for volume in volumes if volume not in by_volume]
+    by_volume = {each["volume"]: each for each in reversed(of)}  # the latest of each
+    return [by_volume[volume] for volume in volumes if volume in by_volume]
+
+
+def _require_whole(batch: list[dict[str, Any]]) -> None:
+    """Raise Refused if the instance had disks that are not among these."""
+    there = {each["volume"] for each in batch}
+    missing = [volume for volume in batch[0]["was"].get("volumes", ()) if volume not in there]
     if missing:
         raise Refused(
-            f"of the {len(volumes)} disks that {right[0]} had, {', '.join(missing)} is on no node that answers. "
+            f"of the disks that {batch[0]['instance']} had, {', '.join(missing)} is on no node that answers. "
             "'gnt-instance add … --disk N:…,source=DATASET@SNAPSHOT' takes what there is"
         )
-    return [by_volume[volume] for volume in volumes]
 
 
 COMMANDS = (undelete,)

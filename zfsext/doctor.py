@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zfsext import contract, human
+from zfsext.finding import split
 from zfsext.settings import Setting
 
 #: How far two clocks may be apart, in seconds: Ganeti itself minds from 150 on (NODE_MAX_CLOCK_SKEW).
@@ -44,8 +45,8 @@ def _node(facts: Mapping[str, Any]) -> Iterator[Ailment]:
         what = f"the provider zfsfile lacks {', '.join(missing)}"
         yield Ailment(node, what, "apt install --reinstall ganeti-extstorage-zfs", bad=True)
     for text in facts["unfit"]:
-        what, _, command = text.rpartition(": '")
-        yield Ailment(node, what or text, command.removesuffix("'"), bad=True)
+        what, command = split(text)
+        yield Ailment(node, what, command, bad=True)
     for text in facts["trouble"]:
         yield Ailment(node, text, "zfsext health")
     for name, pool in facts["pools"].items():
@@ -53,9 +54,11 @@ def _node(facts: Mapping[str, Any]) -> Iterator[Ailment]:
     yield from _places(node, facts["places"])
     yield from _versions(node, facts)
     if not facts["mounts_before_daemon"]:
-        what = "ganeti-noded may start before ZFS has mounted what it mounts at boot"
-        drop_in = "systemctl edit ganeti-noded   ([Unit] After=zfs-mount.service zfs-import.target)"
-        yield Ailment(node, what, drop_in)
+        what = f"{facts['daemon']} may start before ZFS has imported its pools at boot"
+        yield Ailment(node, what, f"systemctl edit {facts['daemon']}   ([Unit] After=zfs-mount.service)")
+    for other, why in facts["unreached"].items():
+        what = f"does not reach {other}, so no disk goes there from here: {why}"
+        yield Ailment(node, what, f"gnt-cluster verify   (on the master; then, on {node}, ssh {other})", bad=True)
     arc = int(facts["arc_max"] or 0)
     if arc == 0 or arc > facts["memory"] * 6 // 10:
         what = (
@@ -97,6 +100,9 @@ def _places(node: str, places: Mapping[str, Mapping[str, str]]) -> Iterator[Ailm
         if each["sync"] == "disabled":
             what = f"{name} has sync=disabled: what a guest was told is safe is lost in a power cut"
             yield Ailment(node, what, f"zfs inherit sync {name}", bad=True)
+        if name.endswith("-standby") and each["readonly"] != "on":
+            what = f"{name} is not readonly, so the copies in it can be written to, and the next round is refused then"
+            yield Ailment(node, what, f"zfs set readonly=on {name}")
         if name.endswith("-standby") and each["com.sun:auto-snapshot"] != "false":
             what = f"{name} may get snapshots of zfs-auto-snapshot's, which nobody prunes there"
             yield Ailment(node, what, f"zfs set com.sun:auto-snapshot=false {name}")
@@ -129,7 +135,6 @@ def _differences(facts: Sequence[Mapping[str, Any]]) -> Iterator[Ailment]:
     """Yield what is not the same on all nodes that should be."""
     words = {
         "version": "zfsext",
-        "protocol": "zfsext's protocol",
         "config": "what /etc/zfsext.conf says",
         "ganeti": "Ganeti",
     }

@@ -6,14 +6,17 @@ import time
 from typing import Any
 
 import zfsext
-from zfsext import agent, command, node, nodes, peer, places, pool, zfs
+from zfsext import command, node, nodes, peer, places, pool, zfs
 from zfsext.config import Config, standby
-from zfsext.errors import ZfsextError
+from zfsext.errors import Speechless, ZfsextError
 
+#: What is to be the same on all nodes of what /etc/zfsext.conf says.
+CONFIG = ("live", "recordsize", "compression", "reservation", "replicas", "bandwidth", "keep_removed")
 PROVIDER = "/usr/share/ganeti/extstorage/zfsfile"
 ARC_MAX = "/sys/module/zfs/parameters/zfs_arc_max"
-#: The services that have to come in this order at boot: datasets are mounted before Ganeti looks.
-MOUNTS, DAEMON = "zfs-mount.service", "ganeti-noded.service"
+#: What has to come in this order at boot: pools are imported and mounted before Ganeti looks. Its service is noded's
+#: own, or, as in Debian, the one that starts all its daemons.
+MOUNTS, DAEMONS = "zfs-mount.service", ("ganeti-noded.service", "ganeti.service")
 
 
 def collected(config: Config) -> dict[str, Any]:
@@ -22,11 +25,10 @@ def collected(config: Config) -> dict[str, Any]:
     return {
         "node": nodes.this_node(),
         "version": zfsext.__version__,
-        "protocol": peer.PROTOCOL,
         "time": time.time(),
         "candidate": nodes.is_candidate(),
         "provider": sorted(os.listdir(PROVIDER)) if os.path.isdir(PROVIDER) else [],
-        "config": {name: getattr(config, name) for name in ("live", "recordsize", "compression", "reservation")},
+        "config": {name: getattr(config, name) for name in CONFIG},
         "unfit": node.findings(config),
         "kernel": platform.release(),
         "module": _first_line(zfs.MODULE_VERSION),
@@ -35,10 +37,9 @@ def collected(config: Config) -> dict[str, Any]:
         "pools": {name: _pool(name, trouble) for name in places.pools(config.live)},
         "places": _places(config, trouble),
         **arc(),
-        "mounts_before_daemon": MOUNTS in _show(DAEMON, "After"),
-        "mounts_enabled": _show(MOUNTS, "UnitFileState") == "enabled",
-        "timer": _show("zfsext-replicate.timer", "ActiveState"),
-        "agents": sorted(os.listdir(agent.SOCKETS)) if os.path.isdir(agent.SOCKETS) else [],
+        "daemon": (daemon := _daemon()),
+        "mounts_before_daemon": MOUNTS in _said("systemctl", "list-dependencies", "--after", "--plain", daemon),
+        "unreached": _unreached() if nodes.is_candidate() else {},
         "trouble": trouble,
     }
 
@@ -62,7 +63,7 @@ def _pool(name: str, trouble: list[str]) -> dict[str, Any]:
 
 
 def _places(config: Config, trouble: list[str]) -> dict[str, dict[str, str]]:
-    wanted = ("mountpoint", "canmount", "compression", "atime", "readonly", "com.sun:auto-snapshot", "sync")
+    wanted = ("readonly", "com.sun:auto-snapshot", "sync")
     names = [name for parent in config.live if pool.works(pool.of(parent)) for name in (parent, standby(parent))]
     try:
         return {name: {key: each[key] for key in wanted} for name, each in zfs.read(names, wanted).items()}
@@ -83,8 +84,18 @@ def _package(name: str) -> str:
     return _said("dpkg-query", "-W", "-f", "${Version}", name)
 
 
-def _show(unit: str, name: str) -> str:
-    return _said("systemctl", "show", "--value", f"--property={name}", unit)
+def _daemon() -> str:
+    """Return the service that starts Ganeti's noded here."""
+    states = {unit: _said("systemctl", "show", "--value", "--property=LoadState", unit) for unit in DAEMONS}
+    return next((unit for unit, state in states.items() if state == "loaded"), DAEMONS[0])
+
+
+def _unreached() -> dict[str, str]:
+    """Return the nodes that this one does not reach, and why: any that has disks may have to send them to any other."""
+    known = [name for name, node in nodes.peers().items() if not node.offline]
+    with peer.peers() as others:
+        answers = others.ask(sorted(known), "offline")
+        return {name: str(answer) for name, answer in answers if isinstance(answer, Speechless)}
 
 
 def _said(*words: str) -> str:

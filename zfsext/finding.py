@@ -53,6 +53,13 @@ def typed(*words: str) -> str:
     return shlex.join(words)
 
 
+def split(text: str) -> tuple[str, str]:
+    """Return what a text of zfsext.node says, and the command that it ends with; empty if it ends with none."""
+    what, _, command = text.rpartition(": '")
+    plain = command.endswith("'") and command.count("'") == 1
+    return (what, command.removesuffix("'")) if plain else (text, "")
+
+
 def look(dataset: str) -> str:
     """Return the command that shows what there is of a dataset."""
     return typed("zfs", "list", "-r", "-t", "all", "-o", "name,used,written,creation,zfsext:instance", dataset)

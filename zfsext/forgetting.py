@@ -184,7 +184,10 @@ def noted() -> dict[str, tuple[str | None, list[str]]]:
 
 
 def sweep(config: Config, peers: Peers) -> list[str]:
-    """End the copies of removed disks that were out of reach, and return those that still are, in words."""
+    """End the copies of removed disks that were out of reach, and the removed disks whose time is over.
+
+    Returns, in words, what is left of either.
+    """
     for volume, (identity, names) in noted().items():
         try:
             if cluster.knows(volume) is True:  # it was not removed after all, or is again
@@ -196,5 +199,5 @@ def sweep(config: Config, peers: Peers) -> list[str]:
                 end_copies(volume, identity, set(names) & set(nodes.peers()), peers)
         except ZfsextError as error:
             os.write(2, f"zfsext: {volume}: {error}\n".encode(errors="replace"))
-    left = [f"{volume} on {', '.join(names)}" for volume, (_, names) in noted().items()]
+    left = [f"{volume} is out of reach on {', '.join(names)}" for volume, (_, names) in noted().items()]
     return left + removed.purge_old(config)

@@ -18,6 +18,7 @@ from zfsext.finding import (
     look,
     ordered,
     script,
+    split,
     typed,
 )
 from zfsext.image import MIB
@@ -75,9 +76,8 @@ def _pools(found: Inventory, limits: Limits) -> Iterator[Finding]:
 
 def _node(found: Inventory) -> Iterator[Finding]:
     for text in found.unfit:
-        what, _, command = text.rpartition(": '")  # node.findings ends most of what it says with the command
-        plain = command.endswith("'") and command.count("'") == 1
-        yield Finding(CRITICAL, "node", "node", what if plain else text, command.removesuffix("'") if plain else "")
+        what, command = split(text)
+        yield Finding(CRITICAL, "node", "node", what, command)
     for path in found.hidden:
         what = f"{path} is on an image that is mounted nowhere to be seen. When nobody has it any more, 'losetup -d' it"
         yield Finding(WARNING, "loop-leaked", path, what, f"fuser -v {path}")

@@ -58,9 +58,9 @@ def index_of(volume: str, was: Mapping[str, Any]) -> int | None:
 
 
 def command(
-    was: Mapping[str, Any], name: str, node: str, disks: Sequence[tuple[int, str]], more: Sequence[str]
+    was: Mapping[str, Any], name: str, node: str, disks: Sequence[Mapping[str, str]], more: Sequence[str]
 ) -> list[str]:
-    """Return the gnt-instance command that adds an instance with these disks (MiB, source), stopped and not installed.
+    """Return the gnt-instance command that adds an instance with disks of these parameters, stopped and not installed.
 
     more are options that whoever types the command gives; what they say is not said again. Raises BadInput where the
     operating system is not known and not given.
@@ -71,8 +71,8 @@ def command(
             "--submit and --dry-run of gnt-instance's are not for this; zfsext's own --dry-run goes before '--'"
         )
     words = ["gnt-instance", "add", "-t", "ext", "--no-install", "--no-start"]
-    for index, (size, source) in enumerate(disks):
-        words += ["--disk", f"{index}:size={size}M,provider={cluster.PROVIDER},source={source}"]
+    for index, each in enumerate(disks):
+        words += ["--disk", f"{index}:{_list(each)}"]
     if not given & {"-n", "--node", "-I", "--iallocator"}:
         words += ["-n", node]
     if not given & {"-o", "--os-type"}:
@@ -83,6 +83,11 @@ def command(
         words += ["-o", str(was["os"])]
     words += [*_options(was, given), *more, name]
     return words
+
+
+def command_for_disks(name: str, disks: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the gnt-instance command that adds disks of these parameters to an instance that there is."""
+    return ["gnt-instance", "modify", *(word for each in disks for word in ("--disk", f"add:{_list(each)}")), name]
 
 
 def _options(was: Mapping[str, Any], given: set[str]) -> Iterator[str]:
@@ -108,4 +113,4 @@ def _list(values: object) -> str:
     """Return parameters as Ganeti's commands take them; a comma in a value would end it, and is masked."""
     if not isinstance(values, Mapping):
         return ""
-    return ",".join(f"{name}={str(value).replace(',', chr(92) + ',')}" for name, value in sorted(values.items()))
+    return ",".join(f"{name}={str(value).replace(',', chr(92) + ',')}" for name, value in values.items())

@@ -9,9 +9,11 @@ import json
 import os
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 
 from zfsext import (
     contract,
@@ -100,7 +102,8 @@ class Disk:
     one that it had. logical_bytes is what the image holds, before compression. size_mib is the zfsext:size,
     image_bytes the image's own size; either may be unknown. From generation to replicas, all is as zfsext.properties
     says; times are Unix seconds. written_bytes is what was written after the last snapshot, writable how it is mounted.
-    busy is that somebody works on it, transfer that it is sent or received just now.
+    busy is that somebody works on it, transfer that it is sent or received just now. snapshots are known in the whole
+    inventory alone, snapshot_count also where it was asked for.
     """
 
     dataset: str
@@ -137,6 +140,7 @@ class Disk:
     directory: str = ""
     devices: list[Device] = field(default_factory=list)
     snapshots: list[Snapshot] = field(default_factory=list)
+    snapshot_count: int | None = None
 
     @property
     def origin(self) -> str:
@@ -168,11 +172,11 @@ class Pool:
         return self.state in pool.WORKING
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Inventory:
     """What there is: disks, pools, what the node lacks, what is left over in /run/zfsext, devices on hidden images.
 
-    taken is when it was, in Unix seconds.
+    taken is when it was, in Unix seconds, whole whether it is all of that.
     """
 
     disks: list[Disk] = field(default_factory=list)
@@ -181,6 +185,7 @@ class Inventory:
     left: list[str] = field(default_factory=list)
     hidden: list[str] = field(default_factory=list)
     taken: int = 0
+    whole: bool = True
 
     @property
     def complete(self) -> bool:
@@ -190,8 +195,12 @@ class Inventory:
     def instance(self, disk: Disk, cluster: Cluster | None) -> str:
         """Return the instance that a disk is of: as Ganeti has it now, else as it said last; empty if it never did."""
         known = cluster.disks.get(disk.origin) if cluster else None
-        said = [disk.instance] + [other.instance for other in self.disks if other.volume == disk.origin]
-        return known.instance if known else next(filter(None, said), "")
+        return known.instance if known else disk.instance or self._said.get(disk.origin, "")
+
+    @cached_property
+    def _said(self) -> dict[str, str]:
+        """What the disks say that they are of, by their volumes: an export is of what its disk is of."""
+        return {disk.volume: disk.instance for disk in reversed(self.disks) if disk.instance}
 
 
 def size(disk: Disk, cluster: Cluster | None) -> int | None:
@@ -202,17 +211,20 @@ def size(disk: Disk, cluster: Cluster | None) -> int | None:
     return disk.size_mib or (known.size if known else None)
 
 
-def take(config: Config, *, whole: bool = True) -> Inventory:
+def take(config: Config, *, whole: bool = True, count: bool = False) -> Inventory:
     """Return the inventory. Raises ZfsextError if a pool stops working meanwhile, or ZFS refuses.
 
     Without the whole it has no snapshots, no figures of the pools and nothing of what the node lacks or has left over:
-    that takes as long as ZFS takes to list the datasets, however many snapshots there are.
+    that takes as long as ZFS takes to list the datasets, however many snapshots there are, unless they are to be
+    counted.
     """
     working = [name for name in pool.imported() if pool.works(name)]
+
+    def look() -> str:
+        return json.dumps(asdict(_taken(config, working) if whole else _glance(config, working, count=count)))
+
     with _alone():
-        look = _taken if whole else _glance
-        text = guard.run(lambda: json.dumps(asdict(look(config, working))), working, "the look at the disks", SECONDS)
-    read = json.loads(text)
+        read = json.loads(guard.run(look, working, "the look at the disks", SECONDS))
     read["disks"] = [
         Disk(
             **{
@@ -226,6 +238,20 @@ def take(config: Config, *, whole: bool = True) -> Inventory:
     ]
     read["pools"] = [Pool(**each) for each in read["pools"]]
     return Inventory(**read)
+
+
+def snapshots_of(datasets: Sequence[str]) -> dict[str, list[Snapshot]]:
+    """Return the snapshots of these datasets, oldest first. Raises what take raises."""
+    working = [name for name in pool.imported() if pool.works(name)]
+
+    def look() -> str:
+        found: dict[str, list[dict[str, object]]] = {name: [] for name in datasets}
+        for each in zfs.snapshots(*datasets) if datasets else ():
+            found[each.dataset].append(asdict(Snapshot(each.name, _holds(each), each.clones)))
+        return json.dumps(found)
+
+    read = json.loads(guard.run(look, working, "the look at the snapshots", SECONDS))
+    return {name: [Snapshot(**each) for each in snapshots] for name, snapshots in read.items()}
 
 
 @contextmanager
@@ -255,12 +281,14 @@ def ill(config: Config) -> list[Pool]:
     return [Pool(name, pool.state(name)) for name in places.pools(config.live) if not pool.works(name)]
 
 
-def _glance(config: Config, working: list[str]) -> Inventory:
+def _glance(config: Config, working: list[str], *, count: bool) -> Inventory:
     parents = [parent for parent in config.live if pool.of(parent) in working]
     disks = list(_disks(parents, working, snapshots=False)) if working else []
-    return Inventory(
-        disks, [Pool(name, pool.state(name)) for name in places.pools(config.live)], taken=int(time.time())
-    )
+    if count and disks:
+        named = Counter(name.partition("@")[0] for name in zfs.snapshot_names([disk.dataset for disk in disks]))
+        disks = [replace(disk, snapshot_count=named[disk.dataset]) for disk in disks]
+    pools = [Pool(name, pool.state(name)) for name in places.pools(config.live)]
+    return Inventory(disks, pools, taken=int(time.time()), whole=False)
 
 
 def _taken(config: Config, working: list[str]) -> Inventory:
@@ -316,7 +344,9 @@ def _disks(parents: list[str], working: list[str], *, snapshots: bool) -> Iterat
     for name, dataset in datasets.items():
         if name not in roots:
             volume, role = _role(name, _state_of(dataset), parents)
-            disk = _disk(dataset, volume, role, mounted.get(name), loops, by_dataset.get(name, []))
+            disk = _disk(
+                dataset, volume, role, mounted.get(name), loops, by_dataset.get(name, []) if snapshots else None
+            )
             transfer = volume + transfers.SUFFIX in busy
             yield replace(disk, busy=bool({volume, disk.origin} & busy), transfer=transfer)
 
@@ -362,7 +392,7 @@ def _disk(
     role: str,
     mount: mounts.Mount | None,
     loops: list[loopdev.Loop],
-    snapshots: list[zfs.Snapshot],
+    snapshots: list[zfs.Snapshot] | None,
 ) -> Disk:
     status = _image(mount)
     return Disk(
@@ -401,7 +431,8 @@ def _disk(
             for loop in loops
             if mount and loop.backing[0] == mount.device
         ],
-        snapshots=[Snapshot(each.name, _holds(each), each.clones) for each in snapshots],
+        snapshots=[Snapshot(each.name, _holds(each), each.clones) for each in snapshots or ()],
+        snapshot_count=None if snapshots is None else len(snapshots),
     )
 
 

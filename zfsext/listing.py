@@ -1,9 +1,12 @@
 """Disks as people and programs read them: the table of `zfsext list`, the pages of `zfsext show`, and JSON."""
 
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
+
+import click
 
 from zfsext import human, inventory
 from zfsext.cluster import Cluster
@@ -26,7 +29,9 @@ COLUMNS = (
     "REPLICAS",
 )
 NUMBERS = ("DISK", "SIZE", "USED", "WRITTEN", "SNAPS", "AGE")
-WIDE = 10_000  # columns: no line of a file or a pipe is shortened
+#: The columns that are shortened on a narrow terminal, in this order, and how narrow they get.
+SHORTENED = ("VOLUME", "REPLICAS", "INSTANCE", "DEVICE")
+NARROWEST = 8
 
 
 def known(found: Inventory, cluster: Cluster | None) -> list[dict[str, Any]]:
@@ -55,30 +60,38 @@ def _known(disk: Disk, found: Inventory, cluster: Cluster | None) -> dict[str, A
         "node": ganeti.node if ganeti else None,
         "age_seconds": max(0, found.taken - (disk.rounded or 0)) if dated else None,
     }
-    return {**asdict(disk), **joined}
+    told = {**asdict(disk), **joined}
+    if not found.whole:  # then there may be some
+        del told["snapshots"]
+    return told
 
 
 def table(disks: Sequence[dict[str, Any]], *, nodes: bool = False, snapshots: bool = False) -> None:
-    """Print one line for each disk. Only a terminal gets colours, and lines that are shortened to fit it.
+    """Print one line for each disk. Only on a terminal are lines shortened, to fit it.
 
-    nodes and snapshots ask for the columns NODE and SNAPS.
+    nodes and snapshots ask for the columns NODE and SNAPS. rich's tables, which do the same, take longer than ZFS does
+    to list the datasets.
     """
-    from rich.console import Console
-    from rich.table import Table
-
-    terminal = sys.stdout.isatty()
-    console = Console(markup=False, highlight=False, emoji=False, width=None if terminal else WIDE)
-    lines = Table(box=None, pad_edge=False, header_style="bold")
     columns = [each for each in COLUMNS if (nodes or each != "NODE") and (snapshots or each != "SNAPS")]
-    for column in columns:
-        right = column in NUMBERS
-        lines.add_column(
-            column, justify="right" if right else "left", no_wrap=column != "VOLUME", overflow="ellipsis", min_width=4
-        )
-    for disk in disks:
-        cells = dict(zip(COLUMNS, _cells(disk), strict=True))
-        lines.add_row(*(str(cells[column]) for column in columns))
-    console.print(lines)
+    rows = [dict(zip(COLUMNS, map(str, _cells(disk)), strict=True)) for disk in disks]
+    widths = {column: max(len(column), *(len(row[column]) for row in rows), 0) for column in columns}
+    if sys.stdout.isatty():
+        _fit(widths, shutil.get_terminal_size().columns)
+    for row in [{column: column for column in COLUMNS}, *rows]:
+        cells = (_cell(row[column], widths[column], right=column in NUMBERS) for column in columns)
+        click.echo("  ".join(cells).rstrip())
+
+
+def _fit(widths: dict[str, int], columns: int) -> None:
+    """Make the columns that can be told by their beginning narrower, so that a line fits a terminal of that width."""
+    for name in SHORTENED:
+        too_much = sum(widths.values()) + 2 * (len(widths) - 1) - columns
+        widths[name] -= min(max(0, too_much), max(0, widths[name] - NARROWEST))
+
+
+def _cell(text: str, width: int, *, right: bool) -> str:
+    text = text if len(text) <= width else text[: width - 1] + "…"
+    return text.rjust(width) if right else text.ljust(width)
 
 
 def _cells(disk: dict[str, Any]) -> Iterator[object]:
@@ -90,7 +103,7 @@ def _cells(disk: dict[str, Any]) -> Iterator[object]:
     yield "-" if disk["size_mib"] is None else human.size(disk["size_mib"] * MIB)
     yield human.size(disk["used_bytes"])
     yield human.size(disk["written_bytes"])
-    yield len(disk["snapshots"])
+    yield "-" if disk["snapshot_count"] is None else disk["snapshot_count"]
     yield ",".join(device["path"] for device in disk["devices"]) or "-"
     yield "-" if disk["age_seconds"] is None else human.age(disk["age_seconds"])
     yield " ".join(name.partition(".")[0] for name in disk["replicas"]) or "-"

@@ -1,14 +1,12 @@
 """Has the node that has a VM's disks do something with them, be it this node or another: by the same request."""
 
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
-from zfsext import (
-    answers,
-    nodes,
-    whereabouts,
-)
+from zfsext import answers, nodes, whereabouts
 from zfsext.config import Config
+from zfsext.errors import Speechless, ZfsextError
 from zfsext.peer import Peers
 
 #: How long that may take, in seconds: it waits for the locks of the disks, and there may be many.
@@ -26,6 +24,29 @@ def at(node: str, op: str, config: Config, peers: Peers, seconds: float = SECOND
     if node in ("", here):  # a cluster of one node has nobody to be told from
         return answers.answer({"op": op, **fields}, here, config, _quiet)
     return peers.line(node).call(op, seconds=seconds, **fields)
+
+
+class Heard(NamedTuple):
+    """What each node says, by their names, why those are silent that do not answer, and who is marked offline."""
+
+    told: list[tuple[str, dict[str, Any]]]
+    silent: dict[str, str]
+    offline: list[str]
+
+
+def everywhere(op: str, config: Config, peers: Peers, **fields: Any) -> Heard:
+    """Ask all nodes, but for those that are marked offline: nobody waits for these."""
+    others = nodes.peers()
+    heard = Heard([], {}, sorted(name for name, node in others.items() if node.offline))
+    for name in sorted(set(others) - set(heard.offline)):
+        with suppress(Speechless):  # all are called before the first is waited for
+            peers.line(name)
+    for name in sorted({nodes.this_node(), *others} - set(heard.offline)):
+        try:
+            heard.told.append((name, at(name, op, config, peers, **fields)))
+        except ZfsextError as error:
+            heard.silent[name] = str(error)
+    return heard
 
 
 _quiet: Callable[[dict[str, Any]], None] = lambda _: None  # noqa: E731 (nobody is told of progress here)

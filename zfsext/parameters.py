@@ -17,7 +17,7 @@ KNOWN = {
     "compression": "off, on, lz4, zstd, zstd-1 to zstd-19, gzip, gzip-1 to gzip-9, zle or lzjb",
     "reservation": "thin, or thick: space for every block is set aside",
     "replicas": "node2:node3, the nodes that the disk is replicated to by timer",
-    "source": "DATASET@SNAPSHOT, what the disk begins with: another disk's data, on the node that it is made on",
+    "source": "DATASET@SNAPSHOT on its node, what the disk begins with",
 }
 RESERVATIONS = ("thin", "thick")
 SMALLEST, LARGEST = 4 << 10, 1 << 20

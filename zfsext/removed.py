@@ -19,6 +19,7 @@ from zfsext import (
     properties,
     removal,
     reservation,
+    source,
     zfs,
 )
 from zfsext.config import STANDBY_SUFFIX, Config, standby
@@ -133,17 +134,25 @@ def these(names: Sequence[str], config: Config) -> list[Removed]:
     return [there[name] for name in names]
 
 
-def sources(names: Sequence[str], config: Config, *, dry: bool = False) -> dict[str, str]:
-    """Return the snapshot of each removed disk that a new one can begin with, taken if need be."""
+def sources(names: Sequence[str], config: Config, *, dry: bool = False) -> dict[str, dict[str, str]]:
+    """Return what a new disk that begins with a removed one has to be, of each; its snapshot is taken if need be."""
     removed = these(names, config)
-    found = {each.dataset: _source(each) for each in removed}
-    taken = {each.name for each in zfs.snapshots(*found)}
-    missing = [source for source in found.values() if source not in taken]
+    taken = {each.name for each in zfs.snapshots(*names)}
+    missing = [_source(each) for each in removed if _source(each) not in taken]
     if not dry:
-        zfs.set_all(names, {properties.REMOVED: str(int(time.time()))})
+        repaired = {properties.STATE: REMOVED, properties.REMOVED: str(int(time.time()))}
+        zfs.set_all(names, repaired)
         if missing:
             zfs.take_snapshots(missing)
-    return found
+    there = zfs.read(names, places.PROPERTIES)
+    return {
+        each.dataset: source.parameters_of(there[each.dataset], _parent(each), f"{SNAPSHOT}{each.seconds}", config)
+        for each in removed
+    }
+
+
+def _parent(each: Removed) -> str:
+    return each.dataset.rpartition("/")[0].removesuffix(STANDBY_SUFFIX)
 
 
 def _source(each: Removed) -> str:
@@ -157,7 +166,6 @@ def purge(each: Removed) -> None:
     Ganeti has not finished.
     """
     with lock.VolumeLock(each.volume, "purge") as held:
-        parent = each.dataset.rpartition("/")[0].removesuffix(STANDBY_SUFFIX)
         there = zfs.read([each.dataset], [*places.PROPERTIES, properties.REMOVED])
         if each.dataset not in there:
             return
@@ -174,7 +182,7 @@ def purge(each: Removed) -> None:
         removal.release(snapshots)
         if clones:
             zfs.promote(clones[-1])
-        removal.destroy(Copy(parent, there[each.dataset], live=False))
+        removal.destroy(Copy(_parent(each), there[each.dataset], live=False))
         begun_with = [f"{name}@{SNAPSHOT}{each.seconds}" for name in ours]
         taken = {found.name: found for found in zfs.snapshots(*ours)} if ours else {}
         zfs.destroy_snapshots([name for name in begun_with if name in taken and not taken[name].clones])

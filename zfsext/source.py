@@ -7,7 +7,8 @@ is one. Only what zfsext itself made an image in is taken, on this node, from th
 import os
 from collections.abc import Mapping
 
-from zfsext import attachment, image, mounts, places, pool, properties, zfs
+from zfsext import attachment, cluster, contract, image, mounts, places, pool, properties, zfs
+from zfsext.config import Config
 from zfsext.contract import Request
 from zfsext.errors import BadInput, NotHere, Refused
 from zfsext.parameters import Parameters
@@ -37,10 +38,27 @@ def require(wanted: Parameters, given: Mapping[str, str]) -> int:
     return own
 
 
+def parameters_of(dataset: zfs.Dataset, parent: str, short: str, config: Config) -> dict[str, str]:
+    """Return the parameters, as gnt-instance's --disk takes them, of a disk like this one that begins as its snapshot.
+
+    What new disks have anyway is left out. Raises BadInput if how large the disk is was not noted.
+    """
+    size = contract.mebibytes(properties.SIZE, dataset.local(properties.SIZE) or "")
+    own = {
+        "dataset": parent if parent != config.live[0] else "",
+        "compression": dataset.local("compression") or "",
+        "reservation": dataset.local(properties.RESERVATION) or "thin",
+        "replicas": ":".join((dataset.local(properties.REPLICAS) or "").split()),
+    }
+    usual = {"compression": config.compression, "reservation": config.reservation}
+    told = {name: text for name, text in own.items() if text and text != usual.get(name)}
+    return {"size": f"{size}M", "provider": cluster.PROVIDER, "source": f"{dataset.name}@{short}", **told}
+
+
 def clone(wanted: Parameters, new: str, request: Request, native: Mapping[str, int], user: Mapping[str, str]) -> None:
     """Make the dataset `new` with the source's image in it, of the size that was asked for.
 
-    Raises Refused if the source's image is larger than that.
+    Raises BadInput if the source's image is larger than that.
     """
     zfs.clone(wanted.source, new, native, user)
     directory = places.private_directory(new)

@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from conftest import Cluster, Node
+from conftest import ADD, Cluster, Node
 from vm import STANDBY, Vm
 
 pytestmark = pytest.mark.cluster
@@ -151,7 +151,17 @@ def test_a_removed_vm_can_be_had_back(cluster: Cluster, nothing_left: Callable[[
     cluster.gnt("zfsext", "sweep")  # whose time has not come
     options = ("--no-ip-check", "--no-name-check")
     assert "gnt-instance add" in cluster.gnt("zfsext", "undelete", "web1", "--dry-run", "--", *options)
+    assert "one new instance" not in cluster.master.refused("zfsext", "undelete", "web1", "web2")
+    # What an add that fails takes back is nobody's.
+    before = node.guids()
+    disks = ("--disk", "0:size=64M,provider=zfsfile", "--disk", "1:size=64M,provider=zfsfile,source=zfs/vm/never@x")
+    cluster.master.refused("gnt-instance", "add", *ADD, "--no-start", "-t", "ext", *disks, "-n", node.fqdn, TEST)
+    assert node.guids() == before
+
     cluster.gnt("zfsext", "undelete", "web1", "--", *options)
+    # One disk alone.
+    cluster.gnt("gnt-instance", "modify", "--disk", "1:remove", WEB)
+    cluster.gnt("zfsext", "undelete", "web1")
     cluster.gnt("gnt-instance", "start", WEB)
     vm.volumes = [cluster.volume(WEB, index) for index in range(2)]
     assert vm.read(node) == vm.sums

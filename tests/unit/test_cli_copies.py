@@ -222,7 +222,7 @@ def test_a_sweep_names_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forgetting, "sweep", lambda *_: [f"{WEB} on {NODE2}", f"{DB} on {NODE2}"])
     done = run("sweep")
     assert (done.exit_code, done.stdout) == (1, "")
-    assert done.stderr == f"zfsext: still out of reach: {WEB} on {NODE2}; {DB} on {NODE2}\n"
+    assert done.stderr == f"zfsext: not all is ended: {WEB} on {NODE2}; {DB} on {NODE2}\n"
 
 
 @pytest.mark.parametrize(("code", "ended"), [(0, 0), (1, 1), (-15, 143)])

@@ -111,11 +111,13 @@ def test_a_wrong_use_does_nothing(calls: list[tuple[Any, ...]], words: tuple[str
 
 
 def test_what_can_be_gone_back_to(node: Node) -> None:
-    node.disk(f"{WEB}.kept-0.1", "zfs/vm-standby", "kept", zfsext_instead="monday", used="2048")
+    node.disk(f"{WEB}.kept-0.1", "zfs/vm-standby", "kept", zfsext_instead="@monday", used="2048")
+    node.disk(f"{WEB}.kept-0.2", "zfs/vm-standby", "kept", zfsext_instead="0.1", used="2048")
     done = run("rollback", "web1")
     assert done.stdout.splitlines() == [
         *("monday", "taken-20260101T000000Z"),
         f"kept on {HERE}: generation 0.1, before it went back to monday, 2K",
+        f"kept on {HERE}: generation 0.2, before --back to generation 0.1, 2K",
     ]
 
 
@@ -170,6 +172,20 @@ def test_a_removed_instance_of_which_a_disk_is_missing(node: Node, calls: list[t
     done = run("undelete", "web1", "--as", "web2")
     assert (done.exit_code, calls) == (1, [])
     assert "other is on no node" in done.stderr
+
+
+def test_a_disk_that_was_removed_alone_is_added_again(
+    node: Node, calls: list[tuple[Any, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = aside(node, DB, 1796000000, f'{{"os": "noop", "volumes": ["{WEB}", "{DB}"], "index": 1}}')
+    monkeypatch.setattr(removed, "hand_over", lambda _: None)
+    assert run("undelete", "web1").exit_code == 0
+    disk = f"add:size=64M,provider=zfsfile,source={name}@zfsext-removed-1796000000"
+    assert calls[1] == ("run", "gnt-instance", "modify", "--disk", disk, WEB1)
+    purged: list[str] = []
+    monkeypatch.setattr(removed, "purge", lambda each: purged.append(each.dataset))
+    assert run("undelete", "web1", "--purge").exit_code == 0
+    assert purged == [name]
 
 
 def test_of_two_removals_one_is_to_be_chosen(node: Node, calls: list[tuple[Any, ...]]) -> None:

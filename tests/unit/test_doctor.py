@@ -16,11 +16,10 @@ POOL = {
     "allocated": 100,
     "free": 900,
 }
-PLACE = {"sync": "standard", "com.sun:auto-snapshot": "-", "mountpoint": "/zfs/vm"}
+PLACE = {"sync": "standard", "com.sun:auto-snapshot": "-", "readonly": "off"}
 SOUND: dict[str, Any] = {
     "node": NODE,
     "version": "0.2.0",
-    "protocol": 2,
     "candidate": True,
     "provider": sorted(doctor.SCRIPTS),
     "config": {"live": ["zfs/vm"], "recordsize": "16K"},
@@ -31,10 +30,12 @@ SOUND: dict[str, Any] = {
     "tools": "2.1.11-1+deb12u1",
     "ganeti": "3.0.2-3",
     "pools": {"zfs": POOL},
-    "places": {"zfs/vm": PLACE, "zfs/vm-standby": {**PLACE, "com.sun:auto-snapshot": "false"}},
+    "places": {"zfs/vm": PLACE, "zfs/vm-standby": {**PLACE, "com.sun:auto-snapshot": "false", "readonly": "on"}},
     "arc_max": str(1 << 30),
     "memory": 8 << 30,
+    "daemon": "ganeti.service",
     "mounts_before_daemon": True,
+    "unreached": {},
     "skew": 0.0,
 }
 
@@ -60,7 +61,8 @@ def test_nothing_is_said_of_a_sound_cluster() -> None:
         ({"pools": {"zfs": {**POOL, "ashift": "9"}}}, "ashift=9", False),
         ({"pools": {"zfs": {**POOL, "allocated": 801}}}, "80 % full", True),
         ({"places": {"zfs/vm": {**PLACE, "sync": "disabled"}}}, "sync=disabled", True),
-        ({"places": {"zfs/vm-standby": PLACE}}, "zfs-auto-snapshot", False),
+        ({"places": {"zfs/vm-standby": {**PLACE, "readonly": "on"}}}, "zfs-auto-snapshot", False),
+        ({"places": {"zfs/vm-standby": {**PLACE, "com.sun:auto-snapshot": "false"}}}, "is not readonly", False),
         ({"module": ""}, "module is not loaded", True),
         ({"module": "2.1.11-1", "tools": "2.1.11-1"}, "#15526", True),
         ({"module": "2.2.1-1", "tools": "2.2.1-1"}, "#15526", True),
@@ -68,6 +70,7 @@ def test_nothing_is_said_of_a_sound_cluster() -> None:
         ({"tools": "2.1.14-1"}, "was not booted since", False),
         ({"kernel": "6.12.25-amd64"}, "#17277", True),
         ({"mounts_before_daemon": False}, "may start before ZFS", False),
+        ({"unreached": {"node2": "no route"}}, "does not reach node2", True),
         ({"arc_max": "0"}, "zfs_arc_max is not set", False),
         ({"arc_max": str(7 << 30)}, "lets ZFS take 7G of 8G", False),
         ({"skew": -31.0}, "-31 s off", False),

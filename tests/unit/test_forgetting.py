@@ -74,4 +74,4 @@ def test_what_ganeti_has_is_not_swept(
     monkeypatch.setattr(forgetting, "NOTES", str(tmp_path_factory.mktemp("removed")))
     monkeypatch.setattr(cluster, "knows", lambda _: True)
     forgetting.note(WEB, "id0", ["node9.example.com"])
-    assert forgetting.sweep(CONFIG, Peers()) == [f"{WEB} on node9.example.com"]
+    assert forgetting.sweep(CONFIG, Peers()) == [f"{WEB} is out of reach on node9.example.com"]

@@ -20,7 +20,10 @@ CONFIG: dict[str, Any] = {
         }
     }
 }
-DISKS = [(64, "zfs/vm/a@monday"), (32, "zfs/vm/b@monday")]
+DISKS = [
+    {"size": "64M", "provider": "zfsfile", "source": "zfs/vm/a@monday"},
+    {"size": "32M", "provider": "zfsfile", "source": "zfs/vm/b@monday", "replicas": "node2:node3"},
+]
 
 
 def test_all_but_what_is_its_own_is_said_again() -> None:
@@ -28,7 +31,7 @@ def test_all_but_what_is_its_own_is_said_again() -> None:
     assert instances.command(was, "web2", "node1", DISKS, ()) == [
         *("gnt-instance", "add", "-t", "ext", "--no-install", "--no-start"),
         *("--disk", "0:size=64M,provider=zfsfile,source=zfs/vm/a@monday"),
-        *("--disk", "1:size=32M,provider=zfsfile,source=zfs/vm/b@monday"),
+        *("--disk", "1:size=32M,provider=zfsfile,source=zfs/vm/b@monday,replicas=node2:node3"),
         *("-n", "node1", "-o", "debootstrap+default", "-H", "kvm:kernel_args=a=1\\,b", "-B", "maxmem=512"),
         *("--net", "0:link=br0", "web2"),
     ]
