@@ -1,7 +1,7 @@
 """The command zfsext: its commands are in the files cli_*.py, and have exit codes that scripts may rely on.
 
-0 is done, 1 is an error (its words on stderr), 2 a command line that cannot be; health has codes of its own, and move
-ends with that of gnt-instance.
+0 is done, 1 is an error (its words on stderr), 2 a command line that cannot be; health has codes of its own, and move,
+clone and undelete end with that of gnt-instance. See zfsext(8).
 """
 
 import errno
@@ -83,6 +83,7 @@ def main() -> NoReturn:
 def commands() -> None:
     """Look after this node's Ganeti disks on ZFS (the storage provider zfsfile), and their copies on other nodes.
 
-    list, show and health look, and change nothing. No command touches the disk that a VM runs on; forget and resolve
-    --drop destroy copies of it. All need root. See zfsext(8).
+    list, show, health and doctor look, and change nothing. No command destroys the disk of an instance; copies,
+    snapshots and what was kept are destroyed by forget, sweep, resolve --drop, snapshot --keep, rollback --drop and
+    undelete --purge, most of which have a --dry-run. All need root. See zfsext(8).
     """

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 import click
 
-from zfsext import cluster, nodes
+from zfsext import cluster, contract, nodes
 from zfsext.cluster import Cluster
-from zfsext.contract import INSTANCE_REST, NAME_START, shown
 from zfsext.errors import BadInput, Refused
 
 
@@ -21,8 +20,7 @@ def require_master(what: str) -> None:
 
 def new_name(name: str, known: Cluster) -> str:
     """Return the name, which can be a new instance's. Raises BadInput if not."""
-    if not name or name[0] not in NAME_START or not INSTANCE_REST.issuperset(name):
-        raise BadInput(f"{shown(name)} cannot be an instance's name")
+    contract.instance_name(name)
     if cluster.matching(name, known.instances):
         raise BadInput(f"there is an instance {name} already: take another name")
     return name

@@ -91,6 +91,13 @@ def parse(action: str, environ: "Mapping[str, str]") -> Request:
     return request
 
 
+def instance_name(text: object) -> str:
+    """Return the text if it can be the name of an instance. Raises BadInput."""
+    if isinstance(text, str) and text and len(text) <= 128 and text[0] in NAME_START and INSTANCE_REST.issuperset(text):
+        return text
+    raise BadInput(f"{shown(str(text))} is no instance's name")
+
+
 def volume_name(variable: str, value: str) -> str:
     """Return value if it can be a disk's name: letters, digits, '.', '_' and '-', a letter or digit first.
 

@@ -9,8 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from zfsext import agent, command
-from zfsext.contract import INSTANCE_REST, NAME_START, shown
+from zfsext import agent, command, contract
 from zfsext.errors import BadInput, Busy, Refused, Speechless, SystemRefused, ZfsextError
 
 THAW = "/usr/libexec/zfsext/thaw"
@@ -37,12 +36,10 @@ class Stillness:
 
 def wish(instance: object, seconds: object) -> Wish:
     """Return the wish. Raises BadInput for what is no instance's name, or a number of seconds that cannot be meant."""
-    plain = isinstance(instance, str) and instance[:1] in NAME_START and INSTANCE_REST.issuperset(instance)
-    if not isinstance(instance, str) or not instance or not plain:
-        raise BadInput(f"{shown(str(instance))} is no instance's name")
+    name = contract.instance_name(instance)
     if not isinstance(seconds, int) or isinstance(seconds, bool) or not 1 <= seconds <= LONGEST:
         raise BadInput(f"a guest can be thawed after 1 to {LONGEST} seconds")
-    return Wish(instance, seconds)
+    return Wish(name, seconds)
 
 
 @contextmanager

@@ -42,7 +42,10 @@ CHANGE = """
 args = ...
 for clone, _ in pairs(args["argv"]["promote"]) do
     code, conflicts = zfs.check.promote(clone)
-    if code ~= 0 then error(clone .. " cannot be promoted: " .. code) end
+    if code ~= 0 then
+        for _, name in pairs(conflicts or {}) do code = code .. " " .. name end
+        error(clone .. " cannot be promoted: " .. code)
+    end
 end
 for dataset, properties in pairs(args["argv"]["change"]) do
     if not zfs.exists(dataset) then error(dataset .. " does not exist") end

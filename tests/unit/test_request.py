@@ -127,7 +127,7 @@ RULES: dict[str, Rule] = {
     "guid": lambda value: isinstance(value, str),
     "name": lambda value: value == "" or text(r"(?!zfsext-|taken-)[a-zA-Z0-9][a-zA-Z0-9._:-]{0,99}")(value),
     "keep": number,
-    "quiesce": lambda value: value == "" or text(r"[a-zA-Z0-9][a-zA-Z0-9._+-]*")(value),
+    "quiesce": lambda value: value == "" or text(r"[a-zA-Z0-9][a-zA-Z0-9._+-]{0,127}")(value),
     "thaw_after": lambda value: type(value) is int and 1 <= value <= 600,
     "dry": flag,
     "began": flag,
