@@ -6,6 +6,7 @@ disk's incarnation: a new disk of the same name is left alone.
 
 import contextlib
 import os
+import time
 from collections.abc import Collection
 
 from zfsext import (
@@ -28,6 +29,8 @@ from zfsext.ownership import OWNER, TICKET, Currency, best
 from zfsext.peer import Peers
 from zfsext.transfers import REMOVAL, ended
 
+#: How long gnt-instance add may take, in seconds, for its failure to leave nothing that can be had back.
+YOUNG = 3600
 NOTES = "/var/lib/zfsext/removed"
 #: How long another node may take to destroy a disk, in seconds: Ganeti gives a remove half a minute, ten times.
 SECONDS = 120
@@ -49,13 +52,14 @@ def is_undone(volume: str, config: Config) -> bool:
     """Tell whether Ganeti removes a disk that it has just made, since making its instance failed.
 
     That instance is not in Ganeti's configuration yet; one that is removed still is (lib/cmdlib/instance_create.py,
-    instance_utils.py: RemoveInstance).
+    instance_utils.py: RemoveInstance). An old disk of an instance that is gone is another matter.
     """
-    here = local.find(volume, config)
-    instance = here.copy.dataset.local(properties.INSTANCE) if here else None
-    known = cluster.load()
-    named = known is not None and instance is not None and instance in known.instances
-    return known is not None and not named and cluster.knows(volume) is not True
+    here, known = local.find(volume, config), cluster.load()
+    if here is None or known is None or cluster.knows(volume) is True:
+        return False
+    made = zfs.read([here.name], ["creation"])[here.name].number("creation")
+    young = time.time() - made < YOUNG
+    return young and here.copy.dataset.local(properties.INSTANCE) not in known.instances
 
 
 def _remove(volume: str, config: Config, peers: Peers, asker: str, undone: bool) -> None:

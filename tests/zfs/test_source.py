@@ -1,7 +1,7 @@
 """A disk that begins with another one's snapshot, and removed disks that can be had back."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from conftest import MIB, STANDBY, Disk, datasets, read_device, run, write_device
@@ -50,6 +50,15 @@ def test_a_source_that_cannot_be_is_refused_and_nothing_is_made(disks: Callable[
     run("zfs", "destroy", "-r", "zfs/foreign")
 
 
+@pytest.fixture
+def no_cluster() -> Iterator[None]:
+    """Let the node be in no cluster: a young disk of an instance that Ganeti does not have is a failed add's."""
+    run("mount", "-t", "tmpfs", "none", "/var/lib/ganeti")
+    yield
+    run("umount", "/var/lib/ganeti")
+
+
+@pytest.mark.usefixtures("no_cluster")
 def test_a_removed_disk_is_set_aside(disks: Callable[..., Disk], configured: Callable[[str], None]) -> None:
     configured("[zfsext]\nkeep_removed = 7d\n")
     disk = disks().create(reservation="thick")
@@ -76,4 +85,14 @@ def test_a_removed_disk_is_set_aside(disks: Callable[..., Disk], configured: Cal
     assert left in datasets()
     configured("[zfsext]\nkeep_removed = 7d\n")
     run("zfsext", "sweep")
+    assert not [name for name in datasets() if disk.name in name]
+
+
+def test_what_a_failed_add_takes_back_is_not_set_aside(
+    disks: Callable[..., Disk], configured: Callable[[str], None]
+) -> None:
+    configured("[zfsext]\nkeep_removed = 7d\n")
+    disk = disks().create()
+    disk.ok("setinfo", VOL_METADATA="originstname+web9.example.com")  # as BlockdevCreate does, before Ganeti has it
+    disk.ok("remove")
     assert not [name for name in datasets() if disk.name in name]
