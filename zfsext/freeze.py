@@ -1,15 +1,16 @@
 """A guest at rest for the moment of a snapshot: its file systems are frozen through its agent, and thawed in any case.
 
 Before the freeze systemd is told to thaw the guest after so many seconds, on the node that the guest runs on: whoever
-is killed, and whatever connection is cut meanwhile, the guest does not stand still for longer than that.
+is killed, stopped or hangs, and whatever connection is cut meanwhile, the guest does not stand still for longer.
 """
 
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from zfsext import agent, command, contract
+from zfsext import agent, command, contract, thaw
 from zfsext.errors import BadInput, Busy, Refused, Speechless, SystemRefused, ZfsextError
 
 THAW = "/usr/libexec/zfsext/thaw"
@@ -90,6 +91,7 @@ def _watch(socket: str, wish: Wish) -> str:
     done = command.run(
         *("systemd-run", "--collect", "--quiet", f"--unit={unit}", f"--on-active={wish.seconds}s"),
         *("--timer-property=AccuracySec=100ms", "--description=thaw a guest that zfsext froze", THAW, socket),
+        *(str(os.getpid()), thaw.started(os.getpid())),
     )
     if done.returncode:
         if "already" in done.stderr:
