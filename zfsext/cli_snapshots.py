@@ -1,11 +1,13 @@
 """The commands about an instance's snapshots: snapshot and rollback."""
 
+import json
 from typing import Any
 
 import click
 
 from zfsext import completion, config, freeze, human, moments, nodes, owner, progress, trace, whereabouts
 from zfsext.cli_common import (
+    AS_JSON,
     asked,
     dry_run,
     examples,
@@ -83,9 +85,12 @@ def snapshot(instance: str, name: str | None, quiesce: bool, seconds: int, keep:
 @click.option("--back", is_flag=True, help="Make the disks again what they were before the rollback.")
 @click.option("--drop", is_flag=True, help="Destroy what is kept, on other nodes too.")
 @click.option("--kept", "generation", metavar="GENERATION", help="With --back or --drop: of which rollback.")
+@AS_JSON
 @dry_run
 @verbose
-def rollback(instance: str, name: str | None, back: bool, drop: bool, generation: str | None, dry: bool) -> None:
+def rollback(
+    instance: str, name: str | None, back: bool, drop: bool, generation: str | None, as_json: bool, dry: bool
+) -> None:
     """Make a stopped instance's disks what they were at a snapshot. Nothing is destroyed.
 
     What they are now is kept, with the snapshots that are newer: --back makes it the disks again, --drop destroys it.
@@ -95,6 +100,8 @@ def rollback(instance: str, name: str | None, back: bool, drop: bool, generation
     settings = config.load()
     if (name is not None) + back + drop > 1:
         raise click.UsageError("NAME, --back and --drop are three different things: give one of them")
+    if as_json and (name is not None or back or drop):
+        raise click.UsageError("--json is for what there is: without NAME, --back and --drop")
     if generation is not None and not (back or drop):
         raise click.UsageError("--kept goes with --back or --drop")
     full = instance_named(instance, set(), known)
@@ -105,9 +112,9 @@ def rollback(instance: str, name: str | None, back: bool, drop: bool, generation
         elif back:
             _require_here(volumes, settings, others)
             done = _ask_owner(volumes[0], "back", settings, others, generation=generation or "", dry=dry)
-            _say(full, done, dry, "is what it was before the rollback", "--back undoes that")
+            _say(full, done, dry, "is what it was before the rollback", "shows what it was in between, which is kept")
         elif name is None:
-            _show(full, volumes, settings, others)
+            _show(full, volumes, settings, others, as_json=as_json)
         else:
             done = _ask_owner(volumes[0], "rollback", settings, others, to=name, dry=dry)
             _say(full, done, dry, f"is what it was at {name}", "--back undoes that, --drop destroys what is kept")
@@ -128,21 +135,29 @@ def _say(instance: str, done: dict[str, Any], dry: bool, what: str, undo: str) -
             click.echo(trace.command(words))
         click.echo("nothing was done (--dry-run)")
         return
-    click.echo(f"{instance} {what}: 'zfsext rollback {instance} {undo.partition(' ')[0]}' {undo.partition(' ')[2]}")
+    option, _, words = undo.partition(" ") if undo.startswith("-") else ("", "", undo)
+    click.echo(f"{instance} {what}: '{f'zfsext rollback {instance} {option}'.rstrip()}' {words}")
 
 
-def _show(instance: str, volumes: list[str], settings: config.Config, others: Peers) -> None:
-    found = owner.ask(volumes[0], "goals", settings, others, volumes=volumes)
-    for short in found["snapshots"]:
-        click.echo(short)
-    if not found["snapshots"]:
-        click.echo(
-            f"{instance} has no snapshot that all its disks have: 'zfsext snapshot {instance}' takes one", err=True
-        )
+def _show(instance: str, volumes: list[str], settings: config.Config, others: Peers, *, as_json: bool) -> None:
+    shorts = owner.ask(volumes[0], "goals", settings, others, volumes=volumes)["snapshots"]
     heard = owner.everywhere("kept", settings, others, volumes=volumes)
-    for node, answer in asked(heard):
-        for each in answer["kept"]:
-            click.echo(f"kept on {node}: generation {each['generation']}, {_was(each)}, {human.size(each['used'])}")
+    kept = [{"node": node, **each} for node, answer in asked(heard) for each in answer["kept"]]
+    if as_json:
+        told = [{**each, "used_bytes": each["used"]} for each in kept]
+        for each in told:
+            del each["used"]
+        click.echo(json.dumps({"instance": instance, "snapshots": shorts, "kept": told}, indent=2))
+    else:
+        for short in shorts:
+            click.echo(short)
+        if not shorts:
+            click.echo(
+                f"{instance} has no snapshot that all its disks have: 'zfsext snapshot {instance}' takes one", err=True
+            )
+        for each in kept:
+            what = f"generation {each['generation']}, {_was(each)}, {human.size(each['used'])}"
+            click.echo(f"kept on {each['node']}: {what}")
     require_all_asked(heard)
 
 

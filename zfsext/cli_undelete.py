@@ -1,11 +1,12 @@
 """The command that has a removed instance back: undelete."""
 
+import json
 from typing import Any
 
 import click
 
 from zfsext import cli_gnt, cluster, completion, config, human, instances, owner, progress
-from zfsext.cli_common import asked, dry_run, examples, require_all_asked, require_cluster, verbose
+from zfsext.cli_common import AS_JSON, asked, dry_run, examples, require_all_asked, require_cluster, verbose
 from zfsext.cluster import Cluster
 from zfsext.config import Config
 from zfsext.errors import BadInput, NotHere, Refused
@@ -25,10 +26,17 @@ from zfsext.peer import Peers, peers
 @click.option("--as", "name", metavar="NEWNAME", help="Add it under this name.")
 @click.option("--removed", metavar="WHEN", help="Of several of that name, the one removed then, as the list has it.")
 @click.option("--purge", is_flag=True, help="Destroy its disks.")
+@AS_JSON
 @dry_run
 @verbose
 def undelete(
-    instance: str | None, options: tuple[str, ...], name: str | None, removed: str | None, purge: bool, dry: bool
+    instance: str | None,
+    options: tuple[str, ...],
+    name: str | None,
+    removed: str | None,
+    purge: bool,
+    as_json: bool,
+    dry: bool,
 ) -> None:
     """Have a removed instance back, with its disks and their snapshots; on the master.
 
@@ -41,6 +49,8 @@ def undelete(
     settings = config.load()
     if instance is None and (purge or name or removed or options):
         raise click.UsageError("name the removed instance; 'zfsext undelete' lists them")
+    if as_json and instance is not None:
+        raise click.UsageError("--json is for what there is: without INSTANCE")
     if options and not options[0].startswith("-"):
         raise click.UsageError(f"one instance at a time: {options[0]} is no option of gnt-instance add's")
     with peers() as others:
@@ -48,7 +58,7 @@ def undelete(
             heard = owner.everywhere("removed", settings, others)
         there = _removed(heard)
         if instance is None:
-            _list(there)
+            _list(there, as_json=as_json)
             require_all_asked(heard)
         elif purge:
             _purge(_batch(instance, removed, there), settings, others, dry=dry)
@@ -113,7 +123,12 @@ def _removed(heard: owner.Heard) -> list[dict[str, Any]]:
     return sorted(found, key=lambda each: (each["instance"], -each["seconds"], each["index"] or 0))
 
 
-def _list(there: list[dict[str, Any]]) -> None:
+def _list(there: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        told = {"node": "node", "dataset": "dataset", "volume": "volume", "instance": "instance", "index": "disk"}
+        told |= {"seconds": "removed", "size": "size_mib", "used": "used_bytes"}
+        click.echo(json.dumps([{name: each[key] for key, name in told.items()} for each in there], indent=2))
+        return
     for each in there:
         click.echo(
             f"{each['instance'] or '(no instance)'} disk {each['index']}: removed {human.moment(each['seconds'])} on "

@@ -1,5 +1,6 @@
 """snapshot, rollback, clone, undelete from the command line down to what does it, on the node that has the disks."""
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -119,6 +120,19 @@ def test_what_can_be_gone_back_to(node: Node) -> None:
         f"kept on {HERE}: generation 0.1, before it went back to monday, 2K",
         f"kept on {HERE}: generation 0.2, before --back to generation 0.1, 2K",
     ]
+
+
+def test_what_can_be_gone_back_to_as_json(node: Node) -> None:
+    node.disk(f"{WEB}.kept-0.1", "zfs/vm-standby", "kept", zfsext_instead="@monday", used="2048")
+    told = json.loads(run("rollback", "web1", "--json").stdout)
+    assert told["snapshots"] == ["monday", "taken-20260101T000000Z"]
+    assert [(each["node"], each["instead"], each["used_bytes"]) for each in told["kept"]] == [(HERE, "@monday", 2048)]
+
+
+def test_what_can_be_had_back_as_json(node: Node) -> None:
+    name = aside(node, DB, 1796000000)
+    (told,) = json.loads(run("undelete", "--json").stdout)
+    assert (told["node"], told["dataset"], told["removed"], told["size_mib"]) == (HERE, name, 1796000000, 64)
 
 
 def test_a_rollback_that_is_only_shown(monkeypatch: pytest.MonkeyPatch) -> None:
