@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Draws bench/results/downtime-*.svg from the raw numbers beside them: how long a disk is away, by its size."""
+"""Draws doc/downtime-*.svg from the raw numbers in bench/results: how long a disk is away, by its size."""
 
 import json
 from html import escape
@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import median
 
 RESULTS = Path(__file__).resolve().parent / "results"
+PAGES = RESULTS.parents[1] / "doc"
 WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 760, 360, 60, 190, 40, 45
 COLOURS = ("#0b6e4f", "#c8553d")
 
@@ -64,7 +65,7 @@ def main() -> None:
             for side in sides
         }
         title = f"How long the disk is away when its VM goes to another node (ZFS {raw['zfs']}, emulated)"
-        path.with_suffix(".svg").write_text(svg(title, lines), encoding="utf-8")
+        (PAGES / path.with_suffix(".svg").name).write_text(svg(title, lines), encoding="utf-8")
 
 
 if __name__ == "__main__":
