@@ -15,6 +15,7 @@ from zfsext.errors import BadInput, ZfsextError
 from zfsext.peer import PROTOCOL
 from zfsext.request import Say
 
+ERRORS = (ZfsextError, OSError, ValueError, KeyError, TypeError, RecursionError)
 LONGEST = 1 << 20  # bytes of a request
 
 
@@ -54,12 +55,25 @@ def _answered(line: bytes, say: Say) -> dict[str, Any]:
         request = json.loads(line)
         if not isinstance(request, dict):
             raise BadInput("a request is an object")
+        if request.get("verbose") is not True:
+            return answers.answer(request, sys.argv[2], config.load(), say)
         with trace.collected() as typed:
-            told = answers.answer(request, sys.argv[2], config.load(), say)
-        return {**told, "typed": typed} if "verbose" in request else told
-    except (ZfsextError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        words = str(error) if isinstance(error, (ZfsextError, OSError)) else f"{type(error).__name__}: {error}"
-        return {"error": type(error).__name__, "text": words}
+            return {**_tried(request, say), "typed": typed}
+    except ERRORS as error:
+        return _told(error)
+
+
+def _tried(request: dict[str, Any], say: Say) -> dict[str, Any]:
+    """Answer, also with an error: who asked to see what is done is to see how far it came."""
+    try:
+        return answers.answer(request, sys.argv[2], config.load(), say)
+    except ERRORS as error:
+        return _told(error)
+
+
+def _told(error: Exception) -> dict[str, Any]:
+    words = str(error) if isinstance(error, (ZfsextError, OSError)) else f"{type(error).__name__}: {error}"
+    return {"error": type(error).__name__, "text": words}
 
 
 def _say(out: int, what: dict[str, Any]) -> None:

@@ -115,8 +115,8 @@ def _forget(call: Call) -> dict[str, Any]:
     if identity is not None and not isinstance(identity, str):
         raise BadInput("id must be a text, or null for a disk that has none")
     owner = records.generation(call.request["owner"]) if "owner" in call.request else None
-    dropping.forget(volume, identity, owner, call.config)
-    return {}
+    dry = call.request.flag("dry") if "dry" in call.request else False
+    return {"gone": dropping.forget(volume, identity, owner, call.config, dry=dry)}
 
 
 OPS: dict[str, Callable[[Call], dict[str, Any]]] = {

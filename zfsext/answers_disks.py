@@ -73,10 +73,10 @@ def _replicate(call: Call) -> dict[str, Any]:
 
 
 def _withdraw(call: Call) -> dict[str, Any]:
-    node = records.node(call.request["on"])
+    node, dry = records.node(call.request["on"]), call.request.flag("dry")
     with peer.peers() as peers:
-        withdrawal.withdraw(groups.of(call.request.volume(), call.config), node, call.config, peers)
-    return {}
+        volumes = groups.of(call.request.volume(), call.config)
+        return {"gone": withdrawal.withdraw(volumes, node, call.config, peers, dry=dry)}
 
 
 def _remove(call: Call) -> dict[str, Any]:

@@ -94,7 +94,8 @@ def _revive(call: Call) -> dict[str, Any]:
     dry, names = call.request.flag("dry"), call.request["datasets"]
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise BadInput("datasets must be a list of names")
-    return {"sources": removed.sources(names, call.config, dry=dry)}
+    found = removed.sources(names, call.config, dry=dry)
+    return {"sources": {name: each._asdict() for name, each in found.items()}}
 
 
 def _purge(call: Call) -> dict[str, Any]:

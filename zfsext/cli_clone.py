@@ -55,7 +55,11 @@ def clone(what: str, name: str, options: tuple[str, ...], dry: bool) -> None:
                 short = taken["name"]
         there = owner.ask(volumes[0], "sources", settings, others, volumes=volumes, short=short, dry=dry and not at)
     # Whether a copy of the new instance is to be anywhere is for whoever adds it.
-    disks = [{name: of for name, of in there["disks"][volume].items() if name != "replicas"} for volume in volumes]
+    none = {"replicas": ""} if settings.replicas else {}
+    disks = [
+        {**{name: of for name, of in there["disks"][volume].items() if name != "replicas"}, **none}
+        for volume in volumes
+    ]
     cli_gnt.add(instances.command(was, new, there["node"], disks, options), dry=dry)
 
 

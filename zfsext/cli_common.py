@@ -99,9 +99,9 @@ def asked(heard: owner.Heard) -> list[tuple[str, dict[str, Any]]]:
 
 
 def require_all_asked(heard: owner.Heard) -> None:
-    """Raise Failure, saying why, if a node does not answer; to be called when all that is known was shown."""
-    if heard.silent:
-        raise Failure(f"not all nodes answer: {'; '.join(heard.silent.values())}")
+    """Raise Failure, saying why, if a node refuses or is silent; to be called when all that is known was shown."""
+    if heard.failed:
+        raise Failure(f"not on all nodes: {'; '.join(heard.failed.values())}")
 
 
 def node_named(given: str) -> str:

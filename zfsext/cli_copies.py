@@ -1,7 +1,5 @@
 """The commands that end copies of disks, or look into them: forget, resolve, sweep."""
 
-from typing import Any
-
 import click
 
 from zfsext import (
@@ -12,15 +10,12 @@ from zfsext import (
     datasets,
     forgetting,
     human,
-    inventory,
-    nodes,
     owner,
     progress,
     records,
     removed,
     seeding,
     whereabouts,
-    withdrawal,
 )
 from zfsext.cli_common import (
     Failure,
@@ -71,22 +66,11 @@ def forget(instance: str, on: str, dry: bool) -> None:
             raise Refused(
                 f"{node} has the disks of {name} themselves, and they stay: 'zfsext move' takes them elsewhere"
             )
-        if dry:
-            there = owner.at(node, "disks", settings, others, snapshots=False)["disks"] if node in nodes.peers() else []
-            gone = (*inventory.COPIES, inventory.KEPT)
-            _would_destroy([each for each in there if each["volume"] in volumes and each["role"] in gone])
-            return
-        if holder == nodes.this_node():
-            withdrawal.withdraw(volumes, node, settings, others)
-        else:
-            others.line(holder).call("withdraw", seconds=seeding.STILL, volume=volumes[0], on=node)
-    click.echo(f"{name}: no copy on {node} any more")
-
-
-def _would_destroy(copies: list[dict[str, Any]]) -> None:
-    for each in copies:
-        click.echo(f"would destroy {each['dataset']}, {human.size(each['used_bytes'])} with its snapshots")
-    click.echo("nothing was done (--dry-run)")
+        fields = {"volume": volumes[0], "on": node, "dry": dry}
+        gone = owner.at(holder, "withdraw", settings, others, seeding.STILL, **fields)["gone"]
+    for dataset in gone:
+        click.echo(f"{'would destroy' if dry else 'destroyed'} {dataset} on {node}")
+    click.echo("nothing was done (--dry-run)" if dry else f"{name}: no copy on {node} any more")
 
 
 @click.command(epilog=examples("zfsext resolve web1", "zfsext resolve web1 --drop"))

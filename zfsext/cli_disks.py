@@ -54,7 +54,7 @@ def _everywhere(*, snapshots: bool) -> tuple[list[dict[str, Any]], list[str]]:
     settings = config.load()
     with progress.working("asking the nodes"), peers() as others:
         heard = owner.everywhere("disks", settings, others, snapshots=snapshots)
-    disks, silent = [], list(heard.silent.values())
+    disks, silent = [], list(heard.failed.values())
     for node, answer in asked(heard):
         silent += [f"{node}: {each}" for each in answer["ill"]]
         disks += [{**each, **_as_ganeti_has(each, known), "on_node": node} for each in answer["disks"]]

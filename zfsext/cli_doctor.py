@@ -32,7 +32,7 @@ def doctor_(as_json: bool) -> None:
     ended = time.time()
     found = [{**told, "skew": _skew(told["time"], began, ended)} for told in (of["facts"] for _, of in asked(heard))]
     known = cluster.configuration()
-    ailments = doctor.examine(found, heard.silent, list(settings.of(known)) if known else [])
+    ailments = doctor.examine(found, heard.failed, list(settings.of(known)) if known else [])
     if as_json:
         click.echo(json.dumps({"nodes": found, "findings": [each._asdict() for each in ailments]}, indent=2))
     else:

@@ -155,10 +155,16 @@ def _show(instance: str, volumes: list[str], settings: config.Config, others: Pe
             click.echo(
                 f"{instance} has no snapshot that all its disks have: 'zfsext snapshot {instance}' takes one", err=True
             )
-        for each in kept:
-            what = f"generation {each['generation']}, {_was(each)}, {human.size(each['used'])}"
+        for each in {(each["node"], each["generation"], _was(each)): each for each in kept}.values():
+            together = [other["used"] for other in kept if _alike(each, other)]
+            what = f"generation {each['generation']}, {_was(each)}, {human.size(sum(together))}"
             click.echo(f"kept on {each['node']}: {what}")
     require_all_asked(heard)
+
+
+def _alike(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Tell whether two disks' states were kept by the same rollback."""
+    return all(one[key] == other[key] for key in ("node", "generation", "instead", "copy"))
 
 
 def _was(kept: dict[str, Any]) -> str:
@@ -188,6 +194,8 @@ def _drop(
     dropped = [(node, dataset) for node, answer in asked(heard) for dataset in answer["dropped"]]
     for node, dataset in dropped:
         click.echo(f"{'would drop' if dry else 'dropped'} {dataset} on {node}")
+    if dry:
+        click.echo("nothing was done (--dry-run)")
     require_all_asked(heard)
     if not dropped:
         raise NotHere(f"nothing is kept of {instance}: 'zfsext rollback {instance}' shows what there is")

@@ -24,7 +24,7 @@ from zfsext.peer import Peers, peers
 @click.argument("instance", required=False, shell_complete=completion.instances)
 @click.argument("options", nargs=-1, metavar="[-- OPTION...]")
 @click.option("--as", "name", metavar="NEWNAME", help="Add it under this name.")
-@click.option("--removed", metavar="WHEN", help="Of several of that name, the one removed then, as the list has it.")
+@click.option("--removed", metavar="WHEN", help="Of several removals the one then, or of that dataset.")
 @click.option("--purge", is_flag=True, help="Destroy its disks.")
 @AS_JSON
 @dry_run
@@ -59,12 +59,14 @@ def undelete(
         there = _removed(heard)
         if instance is None:
             _list(there, as_json=as_json)
-            require_all_asked(heard)
         elif purge:
-            _purge(_batch(instance, removed, there), settings, others, dry=dry)
+            _purge(_batch(instance, removed, there, heard), settings, others, dry=dry)
         else:
             cli_gnt.require_master(f"zfsext undelete {instance}")
-            _bring_back(_batch(instance, removed, there), name, options, known, settings, others, dry=dry)
+            batch = _batch(instance, removed, there, heard)
+            _bring_back(batch, name, options, known, settings, others, dry=dry)
+            return
+    require_all_asked(heard)
 
 
 def _purge(batch: list[dict[str, Any]], settings: Config, others: Peers, *, dry: bool) -> None:
@@ -91,21 +93,23 @@ def _bring_back(
     An instance that there is, or is again, lost some of its disks only.
     """
     was, old = batch[0]["was"], batch[0]["instance"]
+    found = sorted({each["node"] for each in batch})
+    if len(found) > 1:
+        raise Refused(f"its disks are on several nodes ({', '.join(found)}): add it by hand, with source=")
+    (node,), datasets = found, [each["dataset"] for each in batch]
+    plan = owner.at(node, "revive", settings, others, datasets=datasets, dry=True)["sources"]
+    if any(plan[dataset]["began"] for dataset in datasets):
+        _finish(node, datasets, plan, settings, others, dry=dry)
+        return
     lives = name is None and old in known.instances
     new = old if lives else cli_gnt.new_name(name or old, known)
     if lives and options:
         raise BadInput(f"{old} is there, and its disks are added to it: there is nothing that OPTIONs could say")
     if not lives:
         _require_whole(batch)
-    found = sorted({each["node"] for each in batch})
-    if len(found) > 1:
-        raise Refused(f"its disks are on several nodes ({', '.join(found)}): add it by hand, with source=")
-    (node,), datasets = found, [each["dataset"] for each in batch]
-    plan = owner.at(node, "revive", settings, others, datasets=datasets, dry=True)["sources"]
-    disks = [plan[dataset] for dataset in datasets]
-    command = (
-        instances.command_for_disks(new, disks) if lives else instances.command(was, new, node, disks, options)
-    )  # what is wrong with the options is said before anything is done
+    disks = [plan[dataset]["parameters"] for dataset in datasets]
+    # What is wrong with the options is said before anything is done.
+    command = instances.command_for_disks(new, disks) if lives else instances.command(was, new, node, disks, options)
     if not dry:
         owner.at(node, "revive", settings, others, datasets=datasets, dry=False)
     cli_gnt.add(command, dry=dry)
@@ -115,6 +119,24 @@ def _bring_back(
         owner.at(node, "purge", settings, others, dataset=dataset, began=True)
     what = "has its disks again" if lives else f"is back, with its snapshots: 'gnt-instance start {new}'"
     click.echo(f"{new} {what}")
+
+
+def _finish(
+    node: str, datasets: list[str], plan: dict[str, Any], settings: Config, others: Peers, *, dry: bool
+) -> None:
+    """Do what is left to do when disks were added, and whoever added them was killed or cut off."""
+    missing = [dataset for dataset in datasets if not plan[dataset]["began"]]
+    if missing:
+        raise Refused(
+            f"some disks of that removal have begun anew already, and no disk has begun with {', '.join(missing)}: "
+            "'gnt-instance modify --disk add:…,source=DATASET@SNAPSHOT' takes what there is"
+        )
+    for dataset in datasets:
+        if not dry:
+            owner.at(node, "purge", settings, others, dataset=dataset, began=True)
+        click.echo(f"a disk has begun with {dataset} already, and {'would take' if dry else 'took'} its snapshots over")
+    if dry:
+        click.echo("nothing was done (--dry-run)")
 
 
 def _removed(heard: owner.Heard) -> list[dict[str, Any]]:
@@ -138,15 +160,17 @@ def _list(there: list[dict[str, Any]], *, as_json: bool) -> None:
         click.echo("no removed disk can be had back: see keep_removed in zfsext.conf(5)", err=True)
 
 
-def _batch(instance: str, when: str | None, there: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _batch(instance: str, when: str | None, there: list[dict[str, Any]], heard: owner.Heard) -> list[dict[str, Any]]:
     """Return the disks of one removal of the instance, by their indexes.
 
-    Which belong together is what Ganeti had then; of one of which that is not known each disk is by itself.
+    Which belong together is what Ganeti had then; of one of which that is not known each disk is by itself. when says
+    which removal, by its moment or by one of the datasets.
     """
     right = cluster.matching(instance, frozenset(str(each["instance"]) for each in there))
     if len(right) > 1:
         raise NotHere(f"{instance} can be {', '.join(right)}: type more of the name")
     if not right:
+        require_all_asked(heard)
         raise NotHere(f"no removed instance {instance} can be had back: 'zfsext undelete' lists them")
     removals: dict[tuple[str, ...], list[dict[str, Any]]] = {}
     for each in there:
@@ -156,11 +180,13 @@ def _batch(instance: str, when: str | None, there: list[dict[str, Any]]) -> list
     chosen = [
         (volumes, of)
         for volumes, of in removals.items()
-        if when is None or any(human.moment(each["seconds"]).startswith(when) for each in of)
+        if when is None or any(each["dataset"] == when or human.moment(each["seconds"]).startswith(when) for each in of)
     ]
     if len(chosen) != 1:
-        known = ", ".join(human.moment(of[0]["seconds"]) for of in removals.values())
-        raise BadInput(f"{right[0]} has disks of several removals ({known}): say which with --removed 'WHEN'")
+        known = ", ".join(f"{human.moment(of[0]['seconds'])}: {of[0]['dataset']}" for of in removals.values())
+        raise BadInput(
+            f"{right[0]} has disks of several removals ({known}): say which with --removed, by the time or the dataset"
+        )
     ((volumes, of),) = chosen
     by_volume = {each["volume"]: each for each in reversed(of)}  # the latest of each
     return [by_volume[volume] for volume in volumes if volume in by_volume]

@@ -50,7 +50,7 @@ def umount(what: str | None) -> None:
     instance, _, short = what.partition("@")
     right = [name for name in there if name == what or (name.startswith(f"{instance}.") and name.endswith(f"@{short}"))]
     if len(right) != 1:
-        raise NotHere(f"{shown(what)} is not mounted; there is {', '.join(there) or 'nothing'}")
+        raise NotHere(f"{shown(what)} is not mounted; {', '.join(there) or 'nothing'} is")
     view.unmount(right[0])
     click.echo(f"{right[0]} is not mounted any more")
 

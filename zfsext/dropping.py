@@ -1,5 +1,7 @@
 """The end of a copy of a disk that lives elsewhere, or nowhere any more; never of the disk itself."""
 
+from contextlib import nullcontext
+
 from zfsext import attachment, kept, local, marks, properties, removal, streams, zfs
 from zfsext.config import Config
 from zfsext.errors import Refused
@@ -10,18 +12,22 @@ from zfsext.ownership import OWNER, TICKET, Generation
 from zfsext.transfers import taken_over
 
 
-def forget(volume: str, identity: str | None, owner: Generation | None, config: Config) -> None:
+def forget(
+    volume: str, identity: str | None, owner: Generation | None, config: Config, *, dry: bool = False
+) -> list[str]:
     """Destroy this node's copy of a disk that is removed, or that needs no copy here; nothing is no error.
 
-    owner is the generation of whose word it is, if the disk lives on. Raises Refused for the disk itself and for a copy
-    of a newer time, Busy if something keeps the copy.
+    Returns the datasets; dry destroys none. owner is the generation of whose word it is, if the disk lives on. Raises
+    Refused for the disk itself and for a copy of a newer time, Busy if something keeps the copy.
     """
-    with taken_over(volume, "forget"), locked([volume], "forget", BRIEF):
+    with nullcontext() if dry else taken_over(volume, "forget"), locked([volume], "forget", BRIEF):
         here = local.find(volume, config)
         former = kept.found([volume], config)
         if here is None:
-            removal.drop(former if owner is None else [], config)
-            return
+            ours = [each for each in former if identity in (None, each.identity)] if owner is None else []
+            if not dry:
+                removal.drop(ours, config)
+            return [each.dataset for each in ours]
         if here.record.state in (OWNER, TICKET):
             raise Refused(f"{here.name} is the disk itself, and no copy of it")
         if identity is not None and here.identity not in (None, identity):
@@ -34,8 +40,10 @@ def forget(volume: str, identity: str | None, owner: Generation | None, config: 
                 f"what the disk was before a rollback is kept beside {here.name}: 'zfsext rollback {instance} --drop' "
                 "first, if nobody needs it"
             )
-        destroy(here, config)
-        VolumeLock(volume, "forget").forget()
+        if not dry:
+            destroy(here, config)
+            VolumeLock(volume, "forget").forget()
+        return [here.name, *(each.dataset for each in former)]
 
 
 def destroy(here: Local, config: Config) -> None:

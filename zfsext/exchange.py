@@ -15,10 +15,12 @@ from zfsext.config import Config
 from zfsext.local import Local
 from zfsext.ownership import KEPT, Generation, Record
 
-#: What zfsext itself sets on each disk: a clone has them by its making, or as its place needs them.
-OURS = frozenset(
-    ("canmount", "readonly", "recordsize", "compression", "direct", "refreservation", "refquota", "reservation")
-)
+#: What zfsext itself sets on each disk, a clone by its making and as its place needs it; and what a key is read from.
+OURS = frozenset(("canmount", "readonly", "recordsize", "direct", "keylocation"))
+#: What is set aside for a thick disk, once it is in its place.
+SPACE = frozenset(("refreservation", "refquota", "reservation"))
+#: What cannot be inherited: it is 0, and then none, if it is not set any more.
+LIMITS = SPACE | {"quota"}
 
 
 class Coming(NamedTuple):
@@ -33,7 +35,7 @@ def clone(here: Local, short: str) -> Coming:
     """Make a clone of the disk's snapshot of this name that can take its place, as large as the disk is now."""
     name = places.standby_name(here.copy.parent, here.volume)
     zfs.clone(f"{here.name}@{short}", name, native_of(here), {properties.STATE: ownership.CREATING})
-    _take_settings(here.name, name)
+    _take_settings(here, name)
     _fit(here, name)
     return Coming(here, name, f"@{short}")
 
@@ -48,7 +50,7 @@ def fetch(here: Local, kept: str, what: str) -> Coming:
         zfs.promote(kept)
     zfs.rename(kept, name)
     zfs.set_property(name, "readonly", "off")
-    _take_settings(here.name, name)
+    _take_settings(here, name)
     _fit(here, name)
     return Coming(here, name, what)
 
@@ -71,12 +73,30 @@ def _fit(here: Local, name: str) -> None:
     zfs.change(name, {}, ["readonly"])
 
 
-def _take_settings(name: str, clone: str) -> None:
-    """Give a clone the properties that the administrator has set on the dataset, ZFS's own and others'."""
+def _take_settings(here: Local, clone: str, name: str = "") -> None:
+    """Give what takes the place of a copy the settings that the administrator has made on that, and no other ones.
+
+    name is the copy's, if that has another one by now.
+    """
+    wanted, had = (_settings(each, thick=bool(local.rights(here))) for each in (name or here.name, clone))
+    for key in sorted(set(had) - set(wanted)):
+        if key in LIMITS:
+            zfs.set_property(clone, key, "none")
+        else:
+            zfs.inherit(clone, key)
+    if wanted:
+        zfs.set_all([clone], wanted)
+
+
+def _settings(name: str, *, thick: bool) -> dict[str, str]:
+    """Return what the administrator has set on the dataset, of ZFS's own properties and others', as ZFS takes it."""
     found = zfs.local_properties(name)
-    theirs = {key: of for key, of in found.items() if key not in OURS and not key.startswith(properties.PREFIX)}
-    if theirs:
-        zfs.set_all([clone], theirs)
+    left_out = OURS | SPACE if thick else OURS
+    return {
+        key: text
+        for key, text in found.items()
+        if key not in left_out and not key.startswith(properties.PREFIX) and not (key in LIMITS and text == "0")
+    }
 
 
 def native_of(here: Local) -> dict[str, int]:
@@ -142,6 +162,6 @@ def back_to(here: Local, short: str, record: Record) -> str:
     user = {name: text for name in given if (text := here.copy.dataset.local(name)) is not None}
     of_it = {name: text for name, text in records.changes(record, "").items() if text is not None}
     zfs.clone(f"{aside}@{short}", here.name, native, {**user, **of_it})
-    _take_settings(aside, here.name)
+    _take_settings(here, here.name, aside)
     local.take_over(here.name, aside)
     return aside

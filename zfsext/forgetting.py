@@ -25,7 +25,7 @@ from zfsext import (
 from zfsext.config import Config
 from zfsext.errors import Refused, Speechless, ZfsextError
 from zfsext.lock import VolumeLock
-from zfsext.ownership import OWNER, TICKET, Currency, best
+from zfsext.ownership import FIRST, OWNER, TICKET, Currency, best
 from zfsext.peer import Peers
 from zfsext.transfers import REMOVAL, ended
 
@@ -56,6 +56,8 @@ def is_undone(volume: str, config: Config) -> bool:
     """
     here, known = local.find(volume, config), cluster.load()
     if here is None or known is None or cluster.knows(volume) is True:
+        return False
+    if here.record.generation != FIRST or here.record.round is not None:  # it was sent, promoted or rolled back since
         return False
     made = zfs.read([here.name], ["creation"])[here.name].number("creation")
     young = time.time() - made < YOUNG
@@ -100,6 +102,8 @@ def _remove(volume: str, config: Config, peers: Peers, asker: str, undone: bool)
 def _end(volume: str, config: Config, undone: bool) -> None:
     """Destroy the disk itself, or put it aside for as long as removed disks can be had back here."""
     here = local.find(volume, config)
+    if here is None:
+        removed.finish(volume, config)
     if config.keep_removed and not undone and here is not None and here.copy.dataset.local(properties.INSTANCE):
         removed.put_aside(volume, config)
     else:

@@ -246,7 +246,8 @@ def snapshots_of(datasets: Sequence[str]) -> dict[str, list[Snapshot]]:
 
     def look() -> str:
         found: dict[str, list[dict[str, object]]] = {name: [] for name in datasets}
-        for each in zfs.snapshots(*datasets) if datasets else ():
+        there = list(zfs.read(datasets, ["type"]))  # without what was destroyed since
+        for each in zfs.snapshots(*there) if there else ():
             found[each.dataset].append(asdict(Snapshot(each.name, _holds(each), each.clones)))
         return json.dumps(found)
 
@@ -285,7 +286,8 @@ def _glance(config: Config, working: list[str], *, count: bool) -> Inventory:
     parents = [parent for parent in config.live if pool.of(parent) in working]
     disks = list(_disks(parents, working, snapshots=False)) if working else []
     if count and disks:
-        named = Counter(name.partition("@")[0] for name in zfs.snapshot_names([disk.dataset for disk in disks]))
+        roots = {disk.dataset.rpartition("/")[0] for disk in disks}  # of which none vanishes with a disk
+        named = Counter(name.partition("@")[0] for name in zfs.snapshot_names(sorted(roots)))
         disks = [replace(disk, snapshot_count=named[disk.dataset]) for disk in disks]
     pools = [Pool(name, pool.state(name)) for name in places.pools(config.live)]
     return Inventory(disks, pools, taken=int(time.time()), whole=False)

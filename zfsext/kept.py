@@ -30,6 +30,7 @@ class Kept(NamedTuple):
     instead: str
     used: int
     copy: bool
+    identity: str | None
 
 
 def found(volumes: Sequence[str], config: Config) -> list[Kept]:
@@ -45,14 +46,15 @@ def _below(parent: str, volumes: Sequence[str]) -> Iterator[Kept]:
         for name in zfs.below(prefix.rstrip("/"))
         if places.KEPT in name and name.removeprefix(prefix).partition(places.KEPT)[0] in volumes
     ]
-    wanted = [properties.STATE, properties.PEER, properties.INSTEAD, "used"]
+    wanted = [properties.STATE, properties.ID, properties.PEER, properties.INSTEAD, "used"]
     for name, dataset in zfs.read(names, wanted).items():
         volume, _, generation = name.removeprefix(prefix).partition(places.KEPT)
         # Of a copy it may have the state that it had when something was killed.
         if dataset.local(properties.STATE) in (KEPT, ASIDE) and _is_generation(generation):
             instead = dataset.local(properties.INSTEAD) or "@"
             copy = dataset.local(properties.PEER) is not None
-            yield Kept(name, parent, volume, generation, instead, dataset.number("used"), copy)
+            identity = dataset.local(properties.ID)
+            yield Kept(name, parent, volume, generation, instead, dataset.number("used"), copy, identity)
 
 
 def _is_generation(text: str) -> bool:

@@ -31,12 +31,12 @@ def is_exchanged(volume: str, config: Config) -> bool:
     """Tell whether an exchange of the disk's states was killed after its transaction, and its places do not follow."""
     for parent in (each for each in config.live if pool.works(pool.of(each))):
         live, beside = places.live_name(parent, volume), places.standby_name(parent, volume)
-        there = zfs.read([live, beside], [properties.STATE, properties.ROLLED])
+        there = zfs.read([live, beside], [properties.STATE, properties.ROLLED, properties.GENERATION])
         if live in there and there[live].local(properties.STATE) == KEPT:
             return True
         came = beside in there and there[beside].local(properties.STATE) == OWNER
-        if came and there[beside].local(properties.ROLLED) is not None:
-            return True
+        if came and there[beside].local(properties.ROLLED) == there[beside].local(properties.GENERATION):
+            return True  # its generation began with the rollback
     return False
 
 

@@ -27,10 +27,10 @@ def at(node: str, op: str, config: Config, peers: Peers, seconds: float = SECOND
 
 
 class Heard(NamedTuple):
-    """What each node says, by their names, why those are silent that do not answer, and who is marked offline."""
+    """What each node says, why those do not that refuse or do not answer, by their names, and who is offline."""
 
     told: list[tuple[str, dict[str, Any]]]
-    silent: dict[str, str]
+    failed: dict[str, str]
     offline: list[str]
 
 
@@ -45,7 +45,7 @@ def everywhere(op: str, config: Config, peers: Peers, **fields: Any) -> Heard:
         try:
             heard.told.append((name, at(name, op, config, peers, **fields)))
         except ZfsextError as error:
-            heard.silent[name] = str(error)
+            heard.failed[name] = str(error) if str(error).startswith(name) else f"{name}: {error}"
     return heard
 
 

@@ -176,9 +176,9 @@ class Line:
             self._greeted = True
             self._greeting(self._read(deadline))
         answer = self._read(deadline)
+        trace.elsewhere(self.name, answer.pop("typed", ()))
         if "error" in answer:
             raise KINDS.get(answer["error"], SystemRefused)(f"{self.name}: {answer.get('text', '')}")
-        trace.elsewhere(self.name, answer.pop("typed", ()))
         return answer
 
     def _greeting(self, greeting: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from zfsext import (
     attachment,
     cluster,
     datasets,
+    groups,
     instances,
     lock,
     places,
@@ -91,6 +92,13 @@ def _mark(name: str, seconds: int, was: str) -> None:
     zfs.change_all({name: found})
 
 
+def finish(volume: str, config: Config) -> None:
+    """Mark what a put_aside that was killed has given its new name only; under the volume's lock."""
+    for each in found(config):
+        if each.volume == volume and each.since is None:
+            _mark(each.dataset, each.seconds, _was(volume))
+
+
 def found(config: Config) -> Iterator[Removed]:
     """Yield the removed disks on this node, the latest first. Pools that do not work are left out."""
     wanted = [properties.STATE, properties.INSTANCE, properties.SIZE, properties.REMOVED, properties.WAS, "used"]
@@ -134,21 +142,48 @@ def these(names: Sequence[str], config: Config) -> list[Removed]:
     return [there[name] for name in names]
 
 
-def sources(names: Sequence[str], config: Config, *, dry: bool = False) -> dict[str, dict[str, str]]:
-    """Return what a new disk that begins with a removed one has to be, of each; its snapshot is taken if need be."""
-    removed = these(names, config)
-    taken = {each.name for each in zfs.snapshots(*names)}
-    missing = [_source(each) for each in removed if _source(each) not in taken]
-    if not dry:
-        repaired = {properties.STATE: REMOVED, properties.REMOVED: str(int(time.time()))}
-        zfs.set_all(names, repaired)
-        if missing:
-            zfs.take_snapshots(missing)
-    there = zfs.read(names, places.PROPERTIES)
+class Source(NamedTuple):
+    """What a new disk that begins with a removed one has to be, and whether one has begun with it already."""
+
+    parameters: dict[str, str]
+    began: bool
+
+
+def sources(names: Sequence[str], config: Config, *, dry: bool = False) -> dict[str, Source]:
+    """Return what a new disk that begins with a removed one has to be, of each; its snapshot is taken if need be.
+
+    Raises Busy for a disk whose removal Ganeti has not finished.
+    """
+    volumes = sorted({each.volume for each in these(names, config)})
+    with groups.locked(volumes, "undelete"):
+        removed = these(names, config)  # again: one of them may have been purged meanwhile
+        for each in removed:
+            _require_gone(each)
+        snapshots = {each.name: each for each in zfs.snapshots(*names)}
+        missing = [_source(each) for each in removed if _source(each) not in snapshots]
+        if not dry:
+            zfs.set_all(names, {properties.STATE: REMOVED, properties.REMOVED: str(int(time.time()))})
+            if missing:
+                zfs.take_snapshots(missing)
+        there = zfs.read(names, places.PROPERTIES)
     return {
-        each.dataset: source.parameters_of(there[each.dataset], _parent(each), f"{SNAPSHOT}{each.seconds}", config)
+        each.dataset: Source(
+            source.parameters_of(there[each.dataset], _parent(each), f"{SNAPSHOT}{each.seconds}", config),
+            _has_begun(snapshots.get(_source(each))),
+        )
         for each in removed
     }
+
+
+def _require_gone(each: Removed) -> None:
+    if cluster.knows(each.volume) is True:
+        raise Busy(f"Ganeti still has {each.volume}: 'gnt-instance remove' again ends what it began")
+
+
+def _has_begun(taken: zfs.Snapshot | None) -> bool:
+    """Tell whether a disk has begun with this snapshot of a removed one."""
+    clones = taken.clones if taken is not None else []
+    return OWNER in [of.local(properties.STATE) for of in zfs.read(clones, [properties.STATE]).values()]
 
 
 def _parent(each: Removed) -> str:
@@ -171,8 +206,7 @@ def purge(each: Removed) -> None:
             return
         if _since(there[each.dataset]) != each.since:
             raise Busy(f"{each.dataset} is being had back just now: 'zfsext undelete' lists it if it is not")
-        if cluster.knows(each.volume) is True:
-            raise Busy(f"Ganeti still has {each.volume}: 'gnt-instance remove' again ends what it began")
+        _require_gone(each)
         snapshots = zfs.snapshots(each.dataset)
         clones = [clone for snapshot in snapshots for clone in snapshot.clones]
         ours = {
@@ -194,9 +228,8 @@ def hand_over(each: Removed) -> None:
 
     Raises Refused, with nothing destroyed, if no disk has begun with it.
     """
-    began = [clone for found in zfs.snapshots(each.dataset) if found.name == _source(each) for clone in found.clones]
-    states = [of.local(properties.STATE) for of in zfs.read(began, [properties.STATE]).values()]
-    if OWNER not in states:
+    taken = next((found for found in zfs.snapshots(each.dataset) if found.name == _source(each)), None)
+    if not _has_begun(taken):
         raise Refused(f"no disk has begun with {each.dataset}, which was left as it is: 'zfsext undelete' lists it")
     purge(each)
 

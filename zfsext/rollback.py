@@ -60,6 +60,7 @@ def roll_back(volumes: Sequence[str], short: str, config: Config, peers: Peers, 
         snapshots = zfs.snapshots(*(each.name for each in group))
         for each in group:
             require(each, short, [found.short for found in snapshots if found.dataset == each.name])
+        _require_not_done(group, short, config)
         _require_room(group)
         number = _number(group, floors)
         plan = _plan(group, short, snapshots)
@@ -180,6 +181,17 @@ def require(here: Local, short: str, there: Sequence[str]) -> None:
     similar = difflib.get_close_matches(short, there, 3)
     hint = f"; similar are {', '.join(similar)}" if similar else f"; it has {', '.join(there) or 'no snapshot at all'}"
     raise NotHere(f"disk {here.volume} has no snapshot {short}{hint}")
+
+
+def _require_not_done(group: Sequence[Local], short: str, config: Config) -> None:
+    """Raise Refused if the disks went back to this snapshot, and nothing was written since.
+
+    Who was cut off, and asks again, means it once: else what they were before would be one rollback further away.
+    """
+    last = [each for each in kept.found([each.volume for each in group], config) if not each.copy][-1:]
+    written = [zfs.read([each.name], [f"written@{short}"])[each.name].number(f"written@{short}") for each in group]
+    if last and last[0].instead == f"@{short}" and not any(written):
+        raise Refused(f"these disks are what they were at {short} already, and nothing was written to them since")
 
 
 def _require_room(group: Sequence[Local]) -> None:

@@ -46,12 +46,14 @@ def parameters_of(dataset: zfs.Dataset, parent: str, short: str, config: Config)
     size = contract.mebibytes(properties.SIZE, dataset.local(properties.SIZE) or "")
     own = {
         "dataset": parent if parent != config.live[0] else "",
-        "compression": dataset.local("compression") or "",
+        "compression": word if (word := dataset.local("compression") or "") in zfs.COMPRESSION else "",
         "reservation": dataset.local(properties.RESERVATION) or "thin",
-        "replicas": ":".join((dataset.local(properties.REPLICAS) or "").split()),
     }
     usual = {"compression": config.compression, "reservation": config.reservation}
     told = {name: text for name, text in own.items() if text and text != usual.get(name)}
+    replicas = (dataset.local(properties.REPLICAS) or "").split()
+    if replicas != list(config.replicas):
+        told["replicas"] = ":".join(replicas)
     return {"size": f"{size}M", "provider": cluster.PROVIDER, "source": f"{dataset.name}@{short}", **told}
 
 

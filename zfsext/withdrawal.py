@@ -15,13 +15,14 @@ from zfsext.transfers import alone
 SECONDS = 120
 
 
-def withdraw(volumes: Sequence[str], node: str, config: Config, peers: Peers) -> None:
+def withdraw(volumes: Sequence[str], node: str, config: Config, peers: Peers, *, dry: bool = False) -> list[str]:
     """Destroy the copies of these disks, all of a VM's, on the node, and forget that it ever was sent one.
 
-    For their owner. The node answers first: as long as it has a copy, it is one of those that the owner asks. Raises
-    Speechless if it does not answer, what it says against it, and Busy while one of the disks is on its way somewhere.
-    A node that has left the cluster is not asked.
+    Returns the datasets; dry does nothing. For the disks' owner. The node answers first: as long as it has a copy, it
+    is one of those that the owner asks. Raises Speechless if it does not answer, what it says against it, and Busy
+    while one of the disks is on its way somewhere. A node that has left the cluster is not asked.
     """
+    gone: list[str] = []
     with ExitStack() as stack:
         for volume in sorted(volumes):
             stack.enter_context(alone(volume, f"end of the copy on {node}"))
@@ -31,18 +32,22 @@ def withdraw(volumes: Sequence[str], node: str, config: Config, peers: Peers) ->
             line = peers.line(node)
             for each in group:
                 owner = str(each.record.generation)
-                line.call("forget", seconds=SECONDS, volume=each.volume, id=each.identity, owner=owner)
+                fields = {"volume": each.volume, "id": each.identity, "owner": owner, "dry": dry}
+                gone += line.call("forget", seconds=SECONDS, **fields)["gone"]
         elif all(node not in each.record.knows | each.record.over for each in group):
             raise Refused(f"this cluster has no node {node}, and no copy of these disks was ever there")
         else:
             words = f"{node} is no node of this cluster any more, so what it has is not destroyed"
             os.write(2, f"zfsext: {words}\n".encode(errors="replace"))
+        if dry:
+            return gone
         with groups.locked(volumes, "forget"):
             group = replication.owned(volumes, config)
             zfs.change_all({each.name: _without(each, node) for each in group})
             for each in replication.owned(volumes, config):
                 _release(each, node)
                 outcome.forget(each.volume, node)
+    return gone
 
 
 def _without(here: Local, node: str) -> dict[str, str | None]:

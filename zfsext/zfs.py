@@ -290,6 +290,14 @@ def set_property(dataset: str, name: str, value: str) -> None:
         _refuse(f"zfs set {name}={value} {dataset}", done.stderr.splitlines(), done.returncode)
 
 
+def inherit(dataset: str, name: str) -> None:
+    """Let the dataset inherit a property again, ZFS's or the user's."""
+    trace.typed("inherit", name, dataset)
+    done = _command("inherit", name, dataset)
+    if done.returncode:
+        _refuse(f"zfs inherit {name} {dataset}", done.stderr.splitlines(), done.returncode)
+
+
 def create(dataset: str, native: Mapping[str, int], user: Mapping[str, str]) -> None:
     """Make a file system with these properties. Native ones are the kernel's numbers.
 

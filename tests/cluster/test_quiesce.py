@@ -129,6 +129,7 @@ def test_a_guest_is_at_rest_in_a_snapshot_and_never_for_longer(
     asking = cluster.master.begin("zfsext", "snapshot", VM, "cut", "--quiesce", "--thaw-after", "60")
     assert stopping.stdout is not None
     assert stopping.stdout.readline() == b"stopped\n"
+    stopping.communicate()
     bed("cut", node.name)
     guest.wait_beyond(guest.numbers()[-1][0], 300)
     assert status(node) == "thawed"

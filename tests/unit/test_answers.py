@@ -94,7 +94,6 @@ def doer(works: Node, monkeypatch: pytest.MonkeyPatch) -> Put:
         ("ticket", tickets, "take", ([WEB], SOURCE, G3, ROUND7, frozenset({"node3"}), SIX, CONFIG)),
         ("revoke", tickets, "give_back", ([WEB], SOURCE, G3, G2, CONFIG)),
         ("floor", tickets, "raise_floor", ([WEB], G7, CONFIG)),
-        ("forget", dropping, "forget", (WEB, "11", G2, CONFIG)),
     ],
 )
 def test_a_request_reaches_who_does_it(
@@ -106,9 +105,10 @@ def test_a_request_reaches_who_does_it(
 
 
 def test_a_removed_disks_copy_is_ended_in_nobodys_name(doer: Put) -> None:
-    called = doer(dropping, "forget").called
-    assert answered({"op": "forget", "volume": WEB, "id": None}) == {}
-    assert called == [(WEB, None, None, CONFIG)]
+    called = doer(dropping, "forget", ["a"]).called
+    assert answered({"op": "forget", "volume": WEB, "id": None}) == {"gone": ["a"]}
+    assert answered({"op": "forget", **GOOD["forget"]}) == {"gone": ["a"]}
+    assert called == [(WEB, None, None, CONFIG), (WEB, "11", G2, CONFIG)]
 
 
 @pytest.mark.usefixtures("works")
@@ -206,7 +206,6 @@ def test_who_pulls_is_who_asked_and_only_what_is_idle_is_given(monkeypatch: pyte
     [
         ("reclaim", opening, "reclaim", (WEB, CONFIG)),
         ("accept", opening, "accept", (WEB, CONFIG)),
-        ("withdraw", withdrawal, "withdraw", (GROUP, "node3", CONFIG)),
         ("remove", forgetting, "remove", (WEB, CONFIG, SOURCE)),
     ],
 )
@@ -218,6 +217,12 @@ def test_who_needs_other_nodes_for_it_has_them(
     (given,) = called
     assert tuple(each for each in given if not isinstance(each, peer.Peers)) == arguments
     assert len(given) == len(arguments) + 1
+
+
+def test_the_end_of_a_copy_on_a_node_tells_what_is_gone(doer: Put) -> None:
+    called = doer(withdrawal, "withdraw", ["a"]).called
+    assert answered({"op": "withdraw", **GOOD["withdraw"]}) == {"gone": ["a"]}
+    assert called[0][:3] == (GROUP, "node3", CONFIG)
 
 
 def test_a_removed_disk_leaves_no_lock(doer: Put) -> None:

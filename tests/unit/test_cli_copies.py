@@ -11,7 +11,20 @@ import pytest
 from command import run
 from conftest import CLUSTER, DB, WEB, Node
 
-from zfsext import asides, attempt, cluster, config, forgetting, nodes, progress, scheduled, whereabouts, withdrawal
+from zfsext import (
+    asides,
+    attempt,
+    cluster,
+    config,
+    forgetting,
+    groups,
+    nodes,
+    pool,
+    progress,
+    scheduled,
+    whereabouts,
+    withdrawal,
+)
 from zfsext.cluster import Cluster
 from zfsext.config import Config
 from zfsext.errors import NoSpace
@@ -46,6 +59,11 @@ def _calls(node: Node, others: dict[str, nodes.Node], monkeypatch: pytest.Monkey
         calls.append(("all", jobs, settings.bandwidth))
         return 0
 
+    def withdraw(volumes: list[str], on: str, *_: object, dry: bool) -> list[str]:
+        assert not dry
+        calls.append(("withdraw", volumes, on))
+        return []
+
     def swept(*_: object) -> list[str]:
         calls.append(("sweep",))
         return ["still there"]
@@ -59,7 +77,9 @@ def _calls(node: Node, others: dict[str, nodes.Node], monkeypatch: pytest.Monkey
     monkeypatch.setattr(scheduled, "run", scheduled_run)
     monkeypatch.setattr(forgetting, "sweep", swept)
     monkeypatch.setattr(whereabouts, "holder", lambda *_: Holder(NODE1, "owner"))
-    monkeypatch.setattr(withdrawal, "withdraw", lambda volumes, on, *_: calls.append(("withdraw", volumes, on)))
+    monkeypatch.setattr(withdrawal, "withdraw", withdraw)
+    monkeypatch.setattr(pool, "require", lambda _: None)
+    monkeypatch.setattr(groups, "of", lambda *_: [WEB, SECOND])
     return calls
 
 
@@ -262,14 +282,17 @@ def test_forget_also_takes_a_node_that_has_left(calls: list[tuple[Any, ...]], on
 
 def test_another_owner_is_asked_to_forget(monkeypatch: pytest.MonkeyPatch, calls: list[tuple[Any, ...]]) -> None:
     class Line:
-        def call(self, op: str, seconds: float, **fields: object) -> None:
+        def call(self, op: str, seconds: float, **fields: object) -> dict[str, list[str]]:
             assert seconds > 120
             calls.append((op, fields))
+            return {"gone": ["zfs/vm-standby/x"]}
 
     monkeypatch.setattr(whereabouts, "holder", lambda *_: Holder("node3.example.com", "owner"))
     monkeypatch.setattr(Peers, "line", lambda _, name: Line() if name == "node3.example.com" else None)
     assert run("forget", "web1", "--on", "node2").exit_code == 0
-    assert calls == [("withdraw", {"volume": WEB, "on": NODE2})]
+    assert calls == [("withdraw", {"volume": WEB, "on": NODE2, "dry": False})]
+    assert "would destroy zfs/vm-standby/x" in run("forget", "web1", "--on", "node2", "--dry-run").stdout
+    assert calls[1:] == [("withdraw", {"volume": WEB, "on": NODE2, "dry": True})]
 
 
 @pytest.fixture(name="aside")

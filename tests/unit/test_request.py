@@ -33,7 +33,7 @@ from zfsext import (
 from zfsext.errors import PoolUnavailable
 
 #: What may be left out.
-OPTIONAL = {("replicate", "urgent"), ("forget", "owner")}
+OPTIONAL = {("replicate", "urgent"), ("forget", "owner"), ("forget", "dry")}
 
 
 def set_trap(patch: pytest.MonkeyPatch) -> None:

@@ -28,8 +28,9 @@ class Line:
         assert seconds >= 60
         if self.error is not None:
             raise self.error
+        assert fields.pop("dry") is False
         self.done.append((op, *fields.values()))
-        return {}
+        return {"gone": [f"zfs/vm-standby/{fields['volume']}"]}
 
 
 @pytest.fixture(name="done")
@@ -175,9 +176,14 @@ def test_nothing_is_withdrawn_from_under_a_transfer_or_by_another_than_the_owner
 
 def test_another_node_has_its_owner_do_it(monkeypatch: pytest.MonkeyPatch, node: Node) -> None:
     seen: list[object] = []
-    monkeypatch.setattr(withdrawal, "withdraw", lambda volumes, name, *_: seen.extend([volumes, name]))
+
+    def withdraw(volumes: list[str], name: str, *_: object, dry: bool) -> list[str]:
+        seen.extend([volumes, name, dry])
+        return []
+
+    monkeypatch.setattr(withdrawal, "withdraw", withdraw)
     monkeypatch.setattr(nodes, "in_cluster", lambda *_: False)
     node.disk(WEB)
-    request = {"op": "withdraw", "volume": WEB, "on": NODE2}
-    assert answers.answer(request, NODE3, CONFIG, lambda _: None) == {}
-    assert seen == [[WEB], NODE2]
+    request = {"op": "withdraw", "volume": WEB, "on": NODE2, "dry": False}
+    assert answers.answer(request, NODE3, CONFIG, lambda _: None) == {"gone": []}
+    assert seen == [[WEB], NODE2, False]
