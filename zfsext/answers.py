@@ -10,7 +10,7 @@ from zfsext.errors import BadInput
 from zfsext.request import Call, Request, Say
 
 #: What is answered though a pool does not work: it is about Ganeti's configuration, or about just that.
-ALWAYS = ("offline", "facts", "disks")
+ALWAYS = ("offline", "facts", "disks", "hello")
 #: Where the answers are: each takes as long again to import as the first, and a round of replication needs just that.
 MODULES = ("answers_copies", "answers_disks", "answers_people")
 

@@ -108,6 +108,11 @@ def _purge(call: Call) -> dict[str, Any]:
     return {}
 
 
+def _hello(_: Call) -> dict[str, Any]:
+    """Answer: that is all that who asks wants to know."""
+    return {}
+
+
 OPS: dict[str, Callable[[Call], dict[str, Any]]] = {
     "snapshot": _snapshot,
     "rollback": _rollback,
@@ -118,6 +123,7 @@ OPS: dict[str, Callable[[Call], dict[str, Any]]] = {
     "sources": _sources,
     "facts": _facts,
     "disks": _disks,
+    "hello": _hello,
     "removed": _removed,
     "revive": _revive,
     "purge": _purge,

@@ -94,7 +94,7 @@ def _unreached() -> dict[str, str]:
     """Return the nodes that this one does not reach, and why: any that has disks may have to send them to any other."""
     known = [name for name, node in nodes.peers().items() if not node.offline]
     with peer.peers() as others:
-        answers = others.ask(sorted(known), "offline")
+        answers = others.ask(sorted(known), "hello")
         return {name: str(answer) for name, answer in answers if isinstance(answer, Speechless)}
 
 

@@ -76,17 +76,23 @@ def table(disks: Sequence[dict[str, Any]], *, nodes: bool = False, snapshots: bo
     rows = [dict(zip(COLUMNS, map(str, _cells(disk)), strict=True)) for disk in disks]
     widths = {column: max(len(column), *(len(row[column]) for row in rows), 0) for column in columns}
     if sys.stdout.isatty():
-        _fit(widths, shutil.get_terminal_size().columns)
+        empty = [column for column in columns if all(row[column] == "-" for row in rows)]
+        _fit(widths, empty, shutil.get_terminal_size().columns)
     for row in [{column: column for column in COLUMNS}, *rows]:
-        cells = (_cell(row[column], widths[column], right=column in NUMBERS) for column in columns)
-        click.echo("  ".join(cells).rstrip())
+        click.echo("  ".join(_cell(row[each], width, right=each in NUMBERS) for each, width in widths.items()).rstrip())
 
 
-def _fit(widths: dict[str, int], columns: int) -> None:
-    """Make the columns that can be told by their beginning narrower, so that a line fits a terminal of that width."""
-    for name in SHORTENED:
-        too_much = sum(widths.values()) + 2 * (len(widths) - 1) - columns
-        widths[name] -= min(max(0, too_much), max(0, widths[name] - NARROWEST))
+def _fit(widths: dict[str, int], empty: Sequence[str], columns: int) -> None:
+    """Make a line fit a terminal of that width, without empty columns, and with the beginnings of names alone."""
+
+    def too_much() -> int:
+        return max(0, sum(widths.values()) + 2 * (len(widths) - 1) - columns)
+
+    for name in empty:
+        if too_much():
+            del widths[name]
+    for name in filter(widths.__contains__, SHORTENED):
+        widths[name] -= min(too_much(), max(0, widths[name] - NARROWEST))
 
 
 def _cell(text: str, width: int, *, right: bool) -> str:
@@ -104,7 +110,7 @@ def _cells(disk: dict[str, Any]) -> Iterator[object]:
     yield human.size(disk["used_bytes"])
     yield human.size(disk["written_bytes"])
     yield "-" if disk["snapshot_count"] is None else disk["snapshot_count"]
-    yield ",".join(device["path"] for device in disk["devices"]) or "-"
+    yield ",".join(device["path"].removeprefix("/dev/") for device in disk["devices"]) or "-"
     yield "-" if disk["age_seconds"] is None else human.age(disk["age_seconds"])
     yield " ".join(name.partition(".")[0] for name in disk["replicas"]) or "-"
 

@@ -55,6 +55,7 @@ GOOD: dict[str, dict[str, Any]] = {
     "drop": {"volumes": [WEB], "generation": "", "dry": False},
     "goals": {"volumes": [WEB]},
     "kept": {"volumes": [WEB]},
+    "hello": {},
     "sources": {"volumes": [WEB], "short": "monday", "dry": False},
     "disks": {"snapshots": True},
     "facts": {},

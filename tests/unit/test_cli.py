@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ def test_a_list_has_a_line_for_each_disk() -> None:
     assert (done.exit_code, done.stderr) == (0, "")
     assert [line.split() for line in done.stdout.splitlines()] == [
         ["INSTANCE", "DISK", "VOLUME", "ROLE", "SIZE", "USED", "WRITTEN", "DEVICE", "AGE", "REPLICAS"],
-        ["web1.example.com", "0", WEB, "live", "64M", "1.50G", "0B", "/dev/loop0", "-", "-"],
+        ["web1.example.com", "0", WEB, "live", "64M", "1.50G", "0B", "loop0", "-", "-"],
         ["-", "-", DB, "new", "-", "96K", "0B", "-", "-", "-"],
     ]
 
@@ -245,3 +246,18 @@ def test_a_pool_that_stops_meanwhile_is_still_named(monkeypatch: pytest.MonkeyPa
 
 def test_one_form_at_a_time() -> None:
     assert run("health", "--json", "--nagios").exit_code == 2
+
+
+@pytest.mark.parametrize("columns", [60, 80, 200])
+def test_a_table_fits_a_terminal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: int
+) -> None:
+    found = Inventory([Disk(f"zfs/vm/{WEB}", WEB, "live", instance="web1.example.com")])
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setattr(shutil, "get_terminal_size", lambda: os.terminal_size((columns, 24)))
+    listing.table(listing.known(found, CLUSTER), nodes=True, snapshots=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert max(map(len, lines)) <= columns
+    assert ("DEVICE" in lines[0]) is (columns == 200)  # nothing is in it
+    assert (WEB in lines[1]) is (columns == 200)

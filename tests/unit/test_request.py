@@ -163,7 +163,7 @@ MALFORMED: list[object] = [
 
 
 @pytest.mark.usefixtures("trap")
-@pytest.mark.parametrize("op", GOOD)
+@pytest.mark.parametrize("op", sorted(set(GOOD) - {"hello"}))
 def test_the_trap_holds_who_passes_the_rules(op: str) -> None:
     with pytest.raises(Touched):
         answered({"op": op, **GOOD[op]})
@@ -250,7 +250,9 @@ def test_a_node_without_its_pool_says_so_and_nothing_else(monkeypatch: pytest.Mo
             raise PoolUnavailable("pool tank is SUSPENDED: see zpool status")
 
     monkeypatch.setattr(pool, "require", require)
-    if op in ("offline", "facts", "disks"):  # which are of Ganeti's configuration, or of just that
+    if op == "hello":
+        assert answered({"op": op}) == {}
+    elif op in ("offline", "facts", "disks"):  # which are of Ganeti's configuration, or of just that
         with pytest.raises(Touched):
             answered({"op": op, **GOOD[op]})
     else:
