@@ -124,6 +124,7 @@ def commit(coming: Sequence[Coming], number: Generation) -> None:
             **{name: each.disk.copy.dataset.local(name) for name in properties.FACTS},  # as Ganeti has it now
             properties.ROLLED: str(number),
             properties.INSTEAD: None,
+            properties.UNOPENED: each.what if each.what.startswith("@") else None,
         }
         changes[each.disk.name] = {properties.STATE: KEPT, properties.INSTEAD: each.what}
     clones = [each.dataset for each in coming if there[each.dataset]["origin"].startswith(f"{each.disk.name}@")]

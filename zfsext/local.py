@@ -164,6 +164,12 @@ def rights(local: Local) -> dict[str, int]:
     return reservation.properties(int(size), local.copy.dataset.number("recordsize"))
 
 
+def note_opened(local: Local) -> None:
+    """Note on a disk that went back to a snapshot that it is opened: it may be written to from here on."""
+    if local.copy.dataset.local(properties.UNOPENED) is not None:
+        zfs.change(local.name, {}, [properties.UNOPENED])
+
+
 def stands(local: Local) -> bool:
     """Tell whether a loop device is on the copy's image."""
     return any(loopdev.within(mount.device) for mount in mounts.of([local.name]))

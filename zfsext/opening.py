@@ -107,6 +107,7 @@ def open_(volume: str, config: Config, peers: Peers) -> None:
 
 
 def _go_live(here: Local, config: Config) -> None:
+    local.note_opened(here)
     _device(here, config)
     marks.note_opened(here.volume)
 

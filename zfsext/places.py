@@ -43,7 +43,7 @@ PROPERTIES = (
         "referenced",
     ),
     *("guid", "compression", "receive_resume_token", *encryption.PROPERTIES),
-    *(*properties.RECORD, *properties.FACTS, *properties.FOR_PEOPLE),
+    *(*properties.RECORD, *properties.FACTS, *properties.FOR_PEOPLE, properties.UNOPENED),
 )
 
 

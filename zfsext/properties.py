@@ -35,6 +35,8 @@ REPLICAS = "zfsext:replicas"
 ROLLED = "zfsext:rolled"
 #: Of a state that was kept: what the disk became instead, as @SNAPSHOT, or the generation of what had been kept itself.
 INSTEAD = "zfsext:instead"
+#: Of a disk that went back to a snapshot, and was not opened since: which, as @SNAPSHOT.
+UNOPENED = "zfsext:unopened"
 #: Of a removed disk: from when its time counts, in Unix seconds.
 REMOVED = "zfsext:removed"
 #: Of a removed disk: what Ganeti had of its instance, as JSON (zfsext.instances).

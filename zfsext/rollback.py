@@ -20,6 +20,7 @@ from zfsext import (
     marks,
     places,
     promotion,
+    properties,
     removal,
     renaming,
     replication,
@@ -60,7 +61,7 @@ def roll_back(volumes: Sequence[str], short: str, config: Config, peers: Peers, 
         snapshots = zfs.snapshots(*(each.name for each in group))
         for each in group:
             require(each, short, [found.short for found in snapshots if found.dataset == each.name])
-        _require_not_done(group, short, config)
+        _require_not_done(group, short)
         _require_room(group)
         number = _number(group, floors)
         plan = _plan(group, short, snapshots)
@@ -183,15 +184,15 @@ def require(here: Local, short: str, there: Sequence[str]) -> None:
     raise NotHere(f"disk {here.volume} has no snapshot {short}{hint}")
 
 
-def _require_not_done(group: Sequence[Local], short: str, config: Config) -> None:
-    """Raise Refused if the disks went back to this snapshot, and nothing was written since.
+def _require_not_done(group: Sequence[Local], short: str) -> None:
+    """Raise Refused if the disks went back to this snapshot, and were not opened since.
 
     Who was cut off, and asks again, means it once: else what they were before would be one rollback further away.
     """
-    last = [each for each in kept.found([each.volume for each in group], config) if not each.copy][-1:]
-    written = [zfs.read([each.name], [f"written@{short}"])[each.name].number(f"written@{short}") for each in group]
-    if last and last[0].instead == f"@{short}" and not any(written):
-        raise Refused(f"these disks are what they were at {short} already, and nothing was written to them since")
+    rolled = [each.copy.dataset.local(properties.ROLLED) == str(each.record.generation) for each in group]
+    there = all(each.copy.dataset.local(properties.UNOPENED) == f"@{short}" for each in group)
+    if there and all(rolled):
+        raise Refused(f"these disks are what they were at {short} already, and were not opened since")
 
 
 def _require_room(group: Sequence[Local]) -> None:

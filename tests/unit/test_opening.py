@@ -212,6 +212,7 @@ def world(node: Node, others: dict[str, nodes.Node], monkeypatch: pytest.MonkeyP
     ):
         for name in names:
             monkeypatch.setattr(module, name, getattr(found, name))
+    monkeypatch.setattr(local, "note_opened", lambda _: None)
     monkeypatch.setattr(local, "stands", lambda _: found.loop)
     monkeypatch.setattr(groups, "of", lambda *_: found.volumes)
     monkeypatch.setattr(cluster, "knows", lambda _: found.known)

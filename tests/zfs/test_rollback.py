@@ -43,6 +43,9 @@ def test_back_and_forth(disks: Callable[..., Disk]) -> None:
     disk.ok("rollback", **TO)
     assert [disk.property(name) for name in ("sync", "com.sun:auto-snapshot", "atime")] == ["always", "false", "on"]
     assert "already" in disk.refused("rollback", **TO)  # also this is meant once
+    disk.ok("open", VOL_OPEN_EXCLUSIVE="True")
+    disk.ok("detach")
+    assert disk.property("zfsext:unopened") == "-"
     assert holds(disk, MONDAY)
     assert (disk.property("recordsize"), disk.property("compression")) == ("32768", "zstd")
     assert kept(disk) == [f"{STANDBY}/{disk.name}.kept-0.1"]
