@@ -81,10 +81,9 @@ def memory_command(memory: int) -> str:
 def _pool(node: str, name: str, pool: Mapping[str, Any]) -> Iterator[Ailment]:
     if pool.get("health") not in (None, "ONLINE"):
         yield Ailment(node, f"pool {name} is {pool['health']}", f"zpool status {name}", bad=True)
-    if pool.get("expandsize") not in (None, "-", "0"):
-        more = human.size(int(pool["expandsize"]))
-        what = f"the device of pool {name} is {more} larger than the pool, as after lvextend"
-        yield Ailment(node, what, f"zpool online -e {name} DEVICE   ('zpool status {name}' names it)")
+    for path, more in pool.get("grown", {}).items():
+        what = f"{path} has grown by {human.size(more)}, as with lvextend, and pool {name} has not"
+        yield Ailment(node, what, f"zpool online -e {name} {path}")
     if pool.get("ashift") in ("9", "10", "11"):
         what = f"pool {name} has ashift={pool['ashift']}, smaller than the blocks of today's disks: writes are slow"
         yield Ailment(node, what, "a new pool with ashift=12; 'zpool set ashift=12' is for devices that are added")

@@ -54,12 +54,23 @@ def _pool(name: str, trouble: list[str]) -> dict[str, Any]:
     if not pool.works(name):
         return found
     try:
-        found |= zfs.pool_properties(name, ("ashift", "autoexpand", "expandsize", "autotrim", "health"))
+        found |= zfs.pool_properties(name, ("ashift", "health"))
         size, allocated, free = zfs.space([name])[name]
-        found |= {"size": size, "allocated": allocated, "free": free}
+        found |= {"size": size, "allocated": allocated, "free": free, "grown": _grown(name)}
     except ZfsextError as error:
         trouble.append(str(error))
     return found
+
+
+def _grown(name: str) -> dict[str, int]:
+    """Return the pool's devices that are larger than ZFS took them for, and by how many bytes, as after lvextend."""
+    more = {path: _bytes_of(path) - size for path, size in zfs.devices(name).items()}
+    return {path: number for path, number in more.items() if number > 0}
+
+
+def _bytes_of(path: str) -> int:
+    sectors = _first_line(f"/sys/class/block/{os.path.basename(os.path.realpath(path))}/size")
+    return int(sectors or 0) * 512  # whatever the device's own sectors are (Documentation/ABI/stable/sysfs-block)
 
 
 def _places(config: Config, trouble: list[str]) -> dict[str, dict[str, str]]:

@@ -237,6 +237,18 @@ def space(pools: Sequence[str]) -> dict[str, tuple[int, int, int]]:
     }
 
 
+def devices(pool: str) -> dict[str, int]:
+    """Return the devices that the pool is on, by their paths, and how large ZFS took each for, in bytes.
+
+    It looks at their size when it opens them, and for zpool online -e (module/zfs/vdev.c: vdev_open).
+    """
+    done = _command("list", "-vHPp", pool, program="zpool")
+    if done.returncode:
+        _refuse(f"zpool list {pool}", done.stderr.splitlines(), done.returncode)
+    rows = [line.split("\t")[1:3] for line in done.stdout.splitlines() if line.startswith("\t/dev/")]
+    return {path: int(size) for path, size in rows if size.isdecimal()}
+
+
 def read_only(pool: str) -> bool:
     """Tell whether the pool was imported only to be read."""
     done = _command("get", "-H", "-o", "value", "readonly", pool, program="zpool")

@@ -195,6 +195,21 @@ def test_the_cluster_at_a_glance(cluster: Cluster, nothing_left: Callable[[], No
     found = cluster.master.refused("zfsext", "doctor")
     assert "zfs inherit sync zfs/vm" in found
     assert "what /etc/zfsext.conf says differs" in found
+    # A pool that is to grow with what it is on.
+    other.run("truncate", "-s", "256M", "/root/grow")
+    loop = other.run("losetup", "-f", "--show", "/root/grow")
+    other.run("zpool", "create", "-o", "ashift=12", "grow", loop)
+    other.run("sh", "-c", f"echo dataset = zfs/vm grow/vm >> {CONFIG}")
+    other.run("zfsext", "setup")
+    other.run("truncate", "-s", "1G", "/root/grow")
+    other.run("losetup", "-c", loop)
+    assert f"zpool online -e grow {loop}" in cluster.master.refused("zfsext", "doctor")
+    other.run("zpool", "online", "-e", "grow", loop)
+    assert "zpool online" not in cluster.master.refused("zfsext", "doctor")
+    other.run("zpool", "destroy", "grow")
+    other.run("losetup", "-d", loop)
+    other.run("sed", "-i", "/^dataset = /d", CONFIG)
+
     other.run("zfs", "inherit", "sync", "zfs/vm")
     other.run("sed", "-i", "/^recordsize = 32K/d", CONFIG)
     before = node.run("cat", "/var/lib/ganeti/config.data")
