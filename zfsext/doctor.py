@@ -1,7 +1,7 @@
 """What is wrong with the nodes of a cluster, as far as zfsfile disks go: a function of the facts of each node."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zfsext import contract, human
@@ -133,17 +133,18 @@ def _versions(node: str, facts: Mapping[str, Any]) -> Iterator[Ailment]:
 def _differences(facts: Sequence[Mapping[str, Any]]) -> Iterator[Ailment]:
     """Yield what is not the same on all nodes that should be."""
     words = {
-        "version": "zfsext",
-        "config": "what /etc/zfsext.conf says",
-        "ganeti": "Ganeti",
+        "version": ("zfsext", "apt install ganeti-extstorage-zfs   (the same version on all nodes)"),
+        "config": (
+            "what /etc/zfsext.conf says",
+            "gnt-cluster copyfile /etc/zfsext.conf   (on the node that has it right)",
+        ),
+        "ganeti": ("Ganeti", "apt install ganeti   (the same version on all nodes)"),
     }
-    for name, what in words.items():
+    for name, (what, mend) in words.items():
         told = {of["node"]: of[name] for of in facts}
         if len({repr(value) for value in told.values()}) > 1:
-            values = ", ".join(f"{node}: {_short(value)}" for node, value in told.items())
-            yield Ailment(
-                "cluster", f"{what} differs between the nodes ({values})", "make it the same", name != "ganeti"
-            )
+            values = ", ".join(f"{node}: {_short(value, told.values())}" for node, value in told.items())
+            yield Ailment("cluster", f"{what} differs between the nodes ({values})", mend, name != "ganeti")
     majors = {of["node"]: ".".join(of["module"].split(".")[:2]) for of in facts if of["module"]}
     if len(set(majors.values())) > 1:
         values = ", ".join(f"{node}: {value}" for node, value in majors.items())
@@ -162,5 +163,8 @@ def _differences(facts: Sequence[Mapping[str, Any]]) -> Iterator[Ailment]:
             yield Ailment(node, what, f"gnt-node modify -C yes {node}")
 
 
-def _short(value: object) -> str:
-    return "; ".join(f"{key}={each}" for key, each in value.items()) if isinstance(value, dict) else str(value)
+def _short(value: object, others: Collection[Any]) -> str:
+    """Return a value in words; of a dictionary just what is not the same in the others."""
+    if not isinstance(value, dict):
+        return str(value)
+    return "; ".join(f"{key}={each}" for key, each in value.items() if any(of.get(key) != each for of in others))

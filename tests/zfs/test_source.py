@@ -55,7 +55,7 @@ def no_cluster() -> Iterator[None]:
     """Let the node be in no cluster: a young disk of an instance that Ganeti does not have is a failed add's."""
     run("mount", "-t", "tmpfs", "none", "/var/lib/ganeti")
     yield
-    run("umount", "/var/lib/ganeti")
+    run("umount", "-l", "/var/lib/ganeti")  # a daemon may look into it just now
 
 
 @pytest.mark.usefixtures("no_cluster")
