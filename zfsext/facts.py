@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import zfsext
-from zfsext import command, node, nodes, peer, places, pool, zfs
+from zfsext import command, node, nodes, peer, places, pool, zfs, zpool
 from zfsext.config import Config, standby
 from zfsext.errors import Speechless, ZfsextError
 
@@ -54,8 +54,8 @@ def _pool(name: str, trouble: list[str]) -> dict[str, Any]:
     if not pool.works(name):
         return found
     try:
-        found |= zfs.pool_properties(name, ("ashift", "health"))
-        size, allocated, free = zfs.space([name])[name]
+        found |= zpool.properties(name, ("ashift", "health"))
+        size, allocated, free = zpool.space([name])[name]
         found |= {"size": size, "allocated": allocated, "free": free, "grown": _grown(name)}
     except ZfsextError as error:
         trouble.append(str(error))
@@ -64,7 +64,7 @@ def _pool(name: str, trouble: list[str]) -> dict[str, Any]:
 
 def _grown(name: str) -> dict[str, int]:
     """Return the pool's devices that are larger than ZFS took them for, and by how many bytes, as after lvextend."""
-    more = {path: _bytes_of(path) - size for path, size in zfs.devices(name).items()}
+    more = {path: _bytes_of(path) - size for path, size in zpool.devices(name).items()}
     return {path: number for path, number in more.items() if number > 0}
 
 

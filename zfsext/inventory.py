@@ -31,6 +31,7 @@ from zfsext import (
     properties,
     transfers,
     zfs,
+    zpool,
 )
 from zfsext.cluster import Cluster
 from zfsext.config import Config, standby
@@ -296,10 +297,10 @@ def _glance(config: Config, working: list[str], *, count: bool) -> Inventory:
 def _taken(config: Config, working: list[str]) -> Inventory:
     parents = [parent for parent in config.live if pool.of(parent) in working]
     disks = list(_disks(parents, working, snapshots=True)) if working else []
-    space = zfs.space(places.pools(parents)) if parents else {}
+    space = zpool.space(places.pools(parents)) if parents else {}
     rights = zfs.read([*space, *parents], ["used", "available"]) if space else {}
     pools = [
-        Pool(name, pool.state(name), *space[name], zfs.data_errors(name), _reserved(name, rights))
+        Pool(name, pool.state(name), *space[name], zpool.data_errors(name), _reserved(name, rights))
         if name in space
         else Pool(name, _state(name))
         for name in places.pools(config.live)

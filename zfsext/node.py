@@ -3,7 +3,7 @@
 import errno
 import os
 
-from zfsext import encryption, loopdev, pool, zfs
+from zfsext import encryption, loopdev, pool, zfs, zpool
 from zfsext.config import Config, standby
 from zfsext.errors import ZfsextError
 from zfsext.places import how_to_make
@@ -18,7 +18,7 @@ def findings(config: Config) -> list[str]:
         try:
             pool.require(pool.of(parent))
             there = zfs.read([parent, standby(parent)], ["mountpoint", *encryption.PROPERTIES])
-            if zfs.read_only(pool.of(parent)):
+            if zpool.read_only(pool.of(parent)):
                 found.append(f"pool {pool.of(parent)}: {zfs.HINTS[errno.EROFS]}")
         except ZfsextError as error:
             found.append(str(error))

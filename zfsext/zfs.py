@@ -1,4 +1,4 @@
-"""ZFS: the only module that knows of libzfs_core and of the zfs command.
+"""Datasets: the only module that knows of libzfs_core and, but for streams, of the zfs command.
 
 pyzfs (libzfs_core) does the work: each call is one ioctl with an errno of its own. The zfs command does what
 libzfs_core cannot: setting a native property, and reading many at once (a channel program that only reads is
@@ -70,8 +70,6 @@ for dataset, properties in pairs(args["argv"]["change"]) do
 end
 """
 SNAPSHOT_COLUMNS = "name,userrefs,clones,guid,createtxg,written"
-POOL_COLUMNS = "name,size,allocated,free"
-NO_ERRORS = "No known data errors"
 INSTRUCTIONS = 1_000_000
 MEMORY = 1 << 20
 
@@ -159,24 +157,22 @@ def tree(roots: Sequence[str], properties: Sequence[str]) -> dict[str, Dataset]:
 
 
 def _get(names: Sequence[str], properties: Sequence[str], *options: str) -> dict[str, Dataset]:
-    done = _command("get", "-Hp", *options, "-o", "name,property,value,source", ",".join(properties), *names)
+    done = command.run("zfs", "get", "-Hp", *options, "-o", "name,property,value,source", ",".join(properties), *names)
     missing = {f"cannot open '{name}': dataset does not exist": name for name in names}
     complaints = [line for line in done.stderr.splitlines() if line not in missing]
     gone = {missing[line] for line in done.stderr.splitlines() if line in missing}
     if complaints or done.returncode not in (0, 1) or (done.returncode and not done.stderr):
         _refuse(f"zfs get {' '.join(names)}", complaints, done.returncode)
     found: dict[str, Dataset] = {}
-    for name, key, value, source in _fields(done.stdout, 4, "zfs get"):
+    for name, key, value, source in command.fields(done.stdout, 4, "zfs get"):
         found.setdefault(name, Dataset(name))._properties[key] = (value, source)
     return {name: dataset for name, dataset in found.items() if name not in gone}
 
 
 def local_properties(dataset: str) -> dict[str, str]:
     """Return the properties that were set on just this dataset, ZFS's and the user's, as `zfs set` takes them."""
-    done = _command("get", "-Hp", "-s", "local", "-o", "property,value", "all", dataset)
-    if done.returncode:
-        _refuse(f"zfs get all {dataset}", done.stderr.splitlines(), done.returncode)
-    return dict(_fields(done.stdout, 2, "zfs get"))
+    said = command.output("zfs", "get", "-Hp", "-s", "local", "-o", "property,value", "all", dataset)
+    return dict(command.fields(said, 2, "zfs get"))
 
 
 def snapshots(*datasets: str) -> list[Snapshot]:
@@ -194,19 +190,15 @@ def snapshot_names(roots: Sequence[str]) -> list[str]:
 
     Names alone, in their order, cost ZFS the least (cmd/zfs/zfs_main.c: zfs_do_list, ZFS_ITER_SIMPLE).
     """
-    done = _command("list", "-Hr", "-t", "snapshot", "-o", "name", "-s", "name", *roots)
-    if done.returncode:
-        _refuse(f"zfs list {roots[-1]}", done.stderr.splitlines(), done.returncode)
-    return done.stdout.splitlines()
+    said = command.output("zfs", "list", "-Hr", "-t", "snapshot", "-o", "name", "-s", "name", *roots)
+    return said.splitlines()
 
 
 def _snapshots(*which: str) -> list[Snapshot]:
-    done = _command("list", "-Hp", "-t", "snapshot", "-s", "createtxg", "-o", SNAPSHOT_COLUMNS, *which)
-    if done.returncode:
-        _refuse(f"zfs list {which[-1]}", done.stderr.splitlines(), done.returncode)
+    said = command.output("zfs", "list", "-Hp", "-t", "snapshot", "-s", "createtxg", "-o", SNAPSHOT_COLUMNS, *which)
     return [
         Snapshot(name, int(holds), [] if clones in ("", "-") else clones.split(","), guid, int(txg), int(written))
-        for name, holds, clones, guid, txg, written in _fields(done.stdout, 6, "zfs list")
+        for name, holds, clones, guid, txg, written in command.fields(said, 6, "zfs list")
     ]
 
 
@@ -220,81 +212,27 @@ class Bookmark(NamedTuple):
 
 def bookmarks(dataset: str) -> list[Bookmark]:
     """Return the dataset's bookmarks."""
-    done = _command("list", "-Hp", "-t", "bookmark", "-d", "1", "-o", "name,guid,createtxg", dataset)
-    if done.returncode:
-        _refuse(f"zfs list {dataset}", done.stderr.splitlines(), done.returncode)
-    return [Bookmark(name, guid, int(txg)) for name, guid, txg in _fields(done.stdout, 3, "zfs list")]
-
-
-def space(pools: Sequence[str]) -> dict[str, tuple[int, int, int]]:
-    """Return the size of each pool, what is allocated and what is free of it, in bytes."""
-    done = _command("list", "-Hp", "-o", POOL_COLUMNS, *pools, program="zpool")
-    if done.returncode:
-        _refuse("zpool list", done.stderr.splitlines(), done.returncode)
-    return {
-        name: (int(size), int(allocated), int(free))
-        for name, size, allocated, free in _fields(done.stdout, 4, "zpool list")
-    }
-
-
-def devices(pool: str) -> dict[str, int]:
-    """Return the devices that the pool is on, by their paths, and how large ZFS took each for, in bytes.
-
-    It looks at their size when it opens them, and for zpool online -e (module/zfs/vdev.c: vdev_open).
-    """
-    done = _command("list", "-vHPp", pool, program="zpool")
-    if done.returncode:
-        _refuse(f"zpool list {pool}", done.stderr.splitlines(), done.returncode)
-    rows = [line.split("\t")[1:3] for line in done.stdout.splitlines() if line.startswith("\t/dev/")]
-    return {path: int(size) for path, size in rows if size.isdecimal()}
-
-
-def read_only(pool: str) -> bool:
-    """Tell whether the pool was imported only to be read."""
-    done = _command("get", "-H", "-o", "value", "readonly", pool, program="zpool")
-    if done.returncode:
-        _refuse(f"zpool get readonly {pool}", done.stderr.splitlines(), done.returncode)
-    return done.stdout.strip() == "on"
-
-
-def pool_properties(pool: str, names: Sequence[str]) -> dict[str, str]:
-    """Return these properties of the pool; sizes are in bytes."""
-    done = _command("get", "-Hp", "-o", "property,value", ",".join(names), pool, program="zpool")
-    if done.returncode:
-        _refuse(f"zpool get {pool}", done.stderr.splitlines(), done.returncode)
-    return dict(_fields(done.stdout, 2, "zpool get"))
-
-
-def data_errors(pool: str) -> str:
-    """Return what zpool status says of data that is lost in the pool; empty if none is known to be."""
-    done = _command("status", pool, program="zpool")
-    said = [line.removeprefix("errors: ") for line in done.stdout.splitlines() if line.startswith("errors: ")]
-    if done.returncode or not said:
-        _refuse(f"zpool status {pool}", done.stderr.splitlines(), done.returncode)
-    return "" if said[0] == NO_ERRORS else said[0]
+    said = command.output("zfs", "list", "-Hp", "-t", "bookmark", "-d", "1", "-o", "name,guid,createtxg", dataset)
+    return [Bookmark(name, guid, int(txg)) for name, guid, txg in command.fields(said, 3, "zfs list")]
 
 
 def below(dataset: str) -> list[str]:
     """Return the datasets directly below this one."""
-    done = _command("list", "-H", "-t", "filesystem,volume", "-d", "1", "-o", "name", dataset)
-    if done.returncode:
-        _refuse(f"zfs list {dataset}", done.stderr.splitlines(), done.returncode)
-    return [name for name in done.stdout.splitlines() if name != dataset]
+    said = command.output("zfs", "list", "-H", "-t", "filesystem,volume", "-d", "1", "-o", "name", dataset)
+    return [name for name in said.splitlines() if name != dataset]
 
 
 def set_all(datasets: Sequence[str], properties: Mapping[str, str]) -> None:
     """Set properties of datasets, one dataset after the other, by the command: quicker than to import pyzfs."""
     words = ["set", *(f"{name}={value}" for name, value in properties.items()), *datasets]
     trace.typed(*words)
-    done = _command(*words)
-    if done.returncode:
-        _refuse(f"zfs set on {' '.join(datasets)}", done.stderr.splitlines(), done.returncode)
+    command.output("zfs", *words)
 
 
 def set_property(dataset: str, name: str, value: str) -> None:
     """Set one property of an existing dataset, which libzfs_core cannot (a channel program sets only user ones)."""
     trace.typed("set", f"{name}={value}", dataset)
-    done = _command("set", f"{name}={value}", dataset)
+    done = command.run("zfs", "set", f"{name}={value}", dataset)
     if done.returncode:
         full = "out of space" in done.stderr or "greater than available" in done.stderr
         if full:
@@ -305,9 +243,7 @@ def set_property(dataset: str, name: str, value: str) -> None:
 def inherit(dataset: str, name: str) -> None:
     """Let the dataset inherit a property again, ZFS's or the user's."""
     trace.typed("inherit", name, dataset)
-    done = _command("inherit", name, dataset)
-    if done.returncode:
-        _refuse(f"zfs inherit {name} {dataset}", done.stderr.splitlines(), done.returncode)
+    command.output("zfs", "inherit", name, dataset)
 
 
 def create(dataset: str, native: Mapping[str, int], user: Mapping[str, str]) -> None:
@@ -474,19 +410,6 @@ def release() -> tuple[int, int]:
     except FileNotFoundError as error:
         raise SystemRefused("the ZFS module is not loaded: 'modprobe zfs'") from error
     return int(major), int(minor)
-
-
-def _fields(text: str, count: int, command: str) -> Iterator[list[str]]:
-    """Yield the fields of each line. A user property's value may hold anything, so also a tab or the end of a line."""
-    for line in text.splitlines():
-        fields = line.split("\t")
-        if len(fields) != count:
-            _refuse(command, [f"a line that cannot be read: {line!r}"], 0)
-        yield fields
-
-
-def _command(*arguments: str, program: str = "zfs") -> command.Done:
-    return command.run(program, *arguments)
 
 
 def _refuse(what: str, complaints: Sequence[str], code: int) -> NoReturn:

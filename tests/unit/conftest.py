@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zfsext import lock, loopdev, mounts, nodes, outcome, pool, zfs
+from zfsext import command, lock, loopdev, mounts, nodes, outcome, pool, zfs
 from zfsext import node as node_module
 from zfsext.cluster import Cluster, Disk
 
@@ -90,6 +90,8 @@ class Node:
         out, err = "", ""
         if program == "zpool" and arguments[0] == "list":
             out = "".join(f"{name}\t" + "\t".join(map(str, self.space[name])) + "\n" for name in arguments[4:])
+        elif program == "zpool" and arguments[0] == "get":
+            out = "readonly\toff\n"
         elif program == "zpool":
             out = f"  pool: {arguments[1]}\n state: ONLINE\nconfig:\n\n\tzfs ONLINE 0 0 0\n\n{self.errors}\n"
         elif arguments[0] == "list" and "bookmark" in arguments:
@@ -127,7 +129,7 @@ def node(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Node:
     (tmp_path / "kstat/zfs/state").write_text("ONLINE\n")
     monkeypatch.setattr(pool, "KSTAT", str(tmp_path / "kstat"))
     monkeypatch.setattr(lock, "RUN", str(tmp_path / "run"))
-    monkeypatch.setattr(zfs, "_command", made.command)
+    monkeypatch.setattr(command, "run", lambda program, *words: made.command(*words, program=program))
     monkeypatch.setattr(zfs, "holds", lambda name: made.snapshots[name][0])
     monkeypatch.setattr(mounts, "table", lambda: made.mounts)
     monkeypatch.setattr(outcome, "PARENT", str(tmp_path / "lib"))

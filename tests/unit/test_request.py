@@ -22,6 +22,7 @@ from zfsext import (
     answers_disks,
     answers_people,
     cluster,
+    command,
     config,
     lock,
     marks,
@@ -43,7 +44,8 @@ def set_trap(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(pool, "require", lambda _: None)
     patch.setattr(pool, "works", lambda _: True)
     for module, names in (
-        (zfs, ("_command", "lzc")),
+        (command, ("run",)),
+        (zfs, ("lzc",)),
         (subprocess, ("run", "Popen")),
         (os, ("fork", "system", "kill", "mkdir", "rename", "unlink")),
         (nodes, ("_lines",)),
