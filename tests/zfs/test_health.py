@@ -89,8 +89,8 @@ def test_a_thick_grow_that_was_killed_is_to_run_again(disks: Callable[..., Disk]
     disk = disks()
     thick(disk)
     reserved = disk.property("reservation")
+    disk.attach()  # which sets aside what is missing, so it is taken away after that
     run("zfs", "set", f"reservation={int(reserved) - MIB}", disk.dataset)
-    disk.attach()
     typed(named("reservation", disk.name))
     assert disk.property("reservation") == reserved
 
