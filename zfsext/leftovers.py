@@ -35,7 +35,8 @@ def is_exchanged(volume: str, config: Config) -> bool:
         if live in there and there[live].local(properties.STATE) == KEPT:
             return True
         came = beside in there and there[beside].local(properties.STATE) == OWNER
-        if came and there[beside].local(properties.ROLLED) == there[beside].local(properties.GENERATION):
+        rolled = there[beside].local(properties.ROLLED) if came else None
+        if rolled is not None and rolled == there[beside].local(properties.GENERATION):
             return True  # its generation began with the rollback
     return False
 

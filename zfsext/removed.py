@@ -18,6 +18,7 @@ from zfsext import (
     lock,
     places,
     properties,
+    records,
     removal,
     reservation,
     source,
@@ -30,8 +31,6 @@ from zfsext.places import Copy
 
 #: What a disk that is had back begins with: a snapshot of this name and the time of the removal, no earlier one's.
 SNAPSHOT = "zfsext-removed-"
-
-
 #: What is not noted of the instance, and what else is not if that is too much for a property (ZAP_MAXVALUELEN).
 LEFT_OUT = (("osparams",), ("osparams", "hvparams"), ("osparams", "hvparams", "beparams", "nics"))
 LONGEST = 8000
@@ -181,9 +180,9 @@ def _require_gone(each: Removed) -> None:
 
 
 def _has_begun(taken: zfs.Snapshot | None) -> bool:
-    """Tell whether a disk has begun with this snapshot of a removed one."""
+    """Tell whether a disk has begun with this snapshot of a removed one; it may have gone to another node since."""
     clones = taken.clones if taken is not None else []
-    return OWNER in [of.local(properties.STATE) for of in zfs.read(clones, [properties.STATE]).values()]
+    return any(of.local(properties.STATE) in records.STATES for of in zfs.read(clones, [properties.STATE]).values())
 
 
 def _parent(each: Removed) -> str:

@@ -21,6 +21,7 @@ from zfsext import (
     places,
     promotion,
     properties,
+    records,
     removal,
     renaming,
     replication,
@@ -44,10 +45,11 @@ class Plan(NamedTuple):
 
 
 def goals(volumes: Sequence[str], config: Config) -> list[str]:
-    """Return the names of the snapshots that all of these disks, a VM's, have, oldest first."""
+    """Return the names of the snapshots that all of these disks, a VM's, have, oldest first, without replication's."""
     group = local.require_all(sorted(volumes), config)  # as it is: who only looks moves nothing
     shorts = [[each.short for each in zfs.snapshots(here.name)] for here in group]
-    return [short for short in shorts[0] if all(short in of for of in shorts)]
+    both = [short for short in shorts[0] if all(short in of for of in shorts)]
+    return [short for short in both if records.of_snapshot(short) is None]
 
 
 def roll_back(volumes: Sequence[str], short: str, config: Config, peers: Peers, *, dry: bool = False) -> Plan:
