@@ -14,7 +14,7 @@ import libzfs_core
 
 PARENT, STANDBY = "zfs/vm", "zfs/vm-standby"
 FACTS = {"state": "owner", "schema": "1", "generation": "0.1", "instance": "web1.example.com", "size": "64", "id": "1"}
-#: What zfsext asks for (zfsext.inventory.PROPERTIES).
+#: What zfsext asks for (zfsext.survey.PROPERTIES).
 COLUMNS = (
     *("name", "used", "referenced", "logicalreferenced", "recordsize", "compression", "refreservation", "refquota"),
     *("reservation", "creation", "receive_resume_token", "guid", "written", *(f"zfsext:{name}" for name in FACTS)),

@@ -8,7 +8,6 @@ from zfsext import (
     facts,
     freeze,
     groups,
-    inventory,
     kept,
     listing,
     local,
@@ -19,6 +18,7 @@ from zfsext import (
     rollback,
     snapshotting,
     source,
+    survey,
     zfs,
 )
 from zfsext.errors import BadInput
@@ -76,7 +76,7 @@ def _sources(call: Call) -> dict[str, Any]:
 
 
 def _disks(call: Call) -> dict[str, Any]:
-    found = inventory.take(call.config, whole=False, count=call.request.flag("snapshots"))
+    found = survey.take(call.config, whole=False, count=call.request.flag("snapshots"))
     disks = listing.known(found, cluster.load())
     ill = [f"pool {each.name} is {each.state or 'not imported'}" for each in found.pools if not each.works]
     return {"disks": disks, "ill": ill}

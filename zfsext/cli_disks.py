@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from zfsext import cluster, completion, config, inventory, listing, owner, progress
+from zfsext import cluster, completion, config, listing, owner, progress, survey
 from zfsext.cli_common import AS_JSON, asked, examples, instance_named, require_cluster, require_root
 from zfsext.cluster import Cluster
 from zfsext.errors import PoolUnavailable
@@ -82,7 +82,7 @@ def show(instance: str, as_json: bool) -> None:
     name = instance_named(instance, {disk["instance"] for disk in disks if disk["instance"]}, known)
     elsewhere = [disk for disk in known.disks.values() if disk.instance == name] if known else []
     here = [disk for disk in disks if disk["instance"] == name]
-    taken = inventory.snapshots_of([disk["dataset"] for disk in here])
+    taken = survey.snapshots_of([disk["dataset"] for disk in here])
     here = [{**disk, "snapshots": [asdict(each) for each in taken[disk["dataset"]]]} for disk in here]
     absent = [disk for disk in elsewhere if disk.volume not in {each["volume"] for each in here}]
     if as_json:
@@ -103,7 +103,7 @@ def _look(*, count: bool = False) -> tuple[Inventory, Cluster | None]:
     """Return what is here and what Ganeti knows; Ganeti first, since it makes a disk before it writes it down."""
     require_root()
     known = cluster.load()
-    return inventory.take(config.load(), whole=False, count=count), known
+    return survey.take(config.load(), whole=False, count=count), known
 
 
 def _unseen(found: Inventory) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import click
 
-from zfsext import cluster, config, finding, health, inventory
+from zfsext import cluster, config, finding, health, survey
 from zfsext.cli_common import AS_JSON, Failure, examples, require_root
 from zfsext.cluster import Cluster
 from zfsext.errors import Refused, ZfsextError
@@ -109,8 +109,8 @@ def _examined(limits: Limits) -> tuple[Inventory, Cluster | None, list[Finding]]
         more.append(Finding(finding.UNKNOWN, "ganeti", "node", f"what Ganeti knows is not known: {error}"))
     try:
         settings = config.load()
-        found = Inventory(pools=inventory.ill(settings))
-        found = inventory.take(settings)
+        found = Inventory(pools=survey.ill(settings))
+        found = survey.take(settings)
     except (ZfsextError, OSError) as error:
         more.append(Finding(finding.UNKNOWN, "disks", "node", f"what disks there are is not known: {error}"))
     return found, known, finding.ordered([*health.examine(found, known, limits), *more])

@@ -1,17 +1,15 @@
 """A real guest under kvm: what it was told is on disk is on disk, whatever happens to it."""
 
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from conftest import ADD, TESTBED, Cluster, Node, bed
+from guest import GUEST, VM, initramfs
 
 from tests.guest.ledger import Ledger
 
 pytestmark = [pytest.mark.cluster, pytest.mark.proof]
-GUEST = Path(__file__).resolve().parents[1] / "guest"
-VM = "guest1.example.com"
 ON_NODE = "/root/guest"
 PACKAGE = "ganeti-extstorage-zfs"
 MOVES = 5
@@ -21,17 +19,7 @@ CONSOLE = f"UNIX-CONNECT:/var/run/ganeti/kvm-hypervisor/ctrl/{VM}.serial,retry=6
 @pytest.fixture
 def kernel(cluster: Cluster, tmp_path: Path) -> str:
     """Put the guest's initramfs and the checker on the nodes, and give kvm's options for them."""
-    node = cluster.master
-    release = node.run("uname", "-r")
-    modules = tmp_path / "modules"
-    modules.mkdir()
-    with subprocess.Popen(
-        [TESTBED, "run", node.name, "--", "tar", "c", "-C", f"/lib/modules/{release}", "."], stdout=subprocess.PIPE
-    ) as sent:
-        subprocess.run(["tar", "x", "-C", str(modules)], stdin=sent.stdout, check=True)
-    initrd = tmp_path / "guest.cpio.gz"
-    build = [str(GUEST / "build"), "--kernel-release", release, "--modules", str(modules), "--output", str(initrd)]
-    subprocess.run(build, check=True)
+    release, initrd = initramfs(cluster.master, tmp_path)
     files = [str(initrd), *(str(GUEST / name) for name in ("check-disk", "ledger.py", "image.py"))]
     for each in cluster.nodes:
         each.run("mkdir", "-p", ON_NODE)

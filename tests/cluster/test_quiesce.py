@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 from conftest import ADD, TESTBED, Cluster, Node, bed
+from guest import VM, initramfs
 
 pytestmark = [pytest.mark.cluster, pytest.mark.proof]
-GUEST = Path(__file__).resolve().parents[1] / "guest"
-VM = "guest1.example.com"
 CONTROL = "/var/run/ganeti/kvm-hypervisor/ctrl"
 SAID = re.compile(rb"frozen: (\d+) at ([0-9.]+)")
 
@@ -51,20 +50,11 @@ class Console:
 def guest(cluster: Cluster, tmp_path: Path) -> Iterator[Console]:
     """Give a guest on node2, with an agent, that writes to an ext4."""
     node = cluster.nodes[1]
-    release = node.run("uname", "-r")
-    modules = tmp_path / "modules"
-    modules.mkdir()
-    with subprocess.Popen(
-        [TESTBED, "run", node.name, "--", "tar", "c", "-C", f"/lib/modules/{release}", "."], stdout=subprocess.PIPE
-    ) as sent:
-        subprocess.run(["tar", "x", "-C", str(modules)], stdin=sent.stdout, check=True)
-    initrd = tmp_path / "frozen.cpio.gz"
-    build = [str(GUEST / "build"), "--frozen", "--kernel-release", release, "--modules", str(modules)]
-    subprocess.run([*build, "--output", str(initrd)], check=True)
+    release, initrd = initramfs(node, tmp_path, "--frozen")
     for each in cluster.nodes:
         bed("copy", each.name, str(initrd), "/root")
     kernel = (
-        f"kvm:kernel_path=/boot/vmlinuz-{release},initrd_path=/root/frozen.cpio.gz,kernel_args=quiet,"
+        f"kvm:kernel_path=/boot/vmlinuz-{release},initrd_path=/root/{initrd.name},kernel_args=quiet,"
         "serial_console=true,serial_speed=115200,kvm_flag=disabled,use_guest_agent=true"
     )
     disk = ("-t", "ext", "--disk", "0:size=64M,provider=zfsfile")

@@ -12,7 +12,7 @@ import pytest
 from command import run
 from conftest import CLUSTER, DB, WEB, Node
 
-from zfsext import __version__, cluster, human, inventory, listing, outcome, transfers
+from zfsext import __version__, cluster, human, listing, outcome, survey, transfers
 from zfsext.errors import PoolUnavailable, SystemRefused
 from zfsext.inventory import Disk, Inventory
 
@@ -235,7 +235,7 @@ def test_a_pool_that_stops_meanwhile_is_still_named(monkeypatch: pytest.MonkeyPa
         raise PoolUnavailable("pool zfs is SUSPENDED, and the look at the disks waits for it")
 
     (tmp_path / "kstat/zfs/state").write_text("SUSPENDED\n")
-    monkeypatch.setattr(inventory, "take", take)
+    monkeypatch.setattr(survey, "take", take)
     done = run("health", "--json")
     assert [(each["severity"], each["kind"]) for each in json.loads(done.stdout)["findings"]] == [
         ("critical", "pool-state"),

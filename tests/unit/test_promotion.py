@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import pytest
 from conftest import WEB, Node
 
-from zfsext import asides, attachment, inventory, local, places, promotion, properties, zfs
+from zfsext import asides, attachment, local, places, promotion, properties, survey, zfs
 from zfsext.config import Config
 from zfsext.errors import AlreadyThere, NotHere
 
@@ -105,7 +105,7 @@ def test_killed_at_any_point_it_is_finished_by_the_next(node: Node, pool: Pool, 
     assert (here.identity, here.record.round is not None) == ("11", True)
     if here.name == AHEAD:  # nor is it offered to be dropped
         assert list(asides.found(CONFIG)) == []
-        assert [(disk.volume, disk.role) for disk in inventory.take(CONFIG).disks] == [(WEB, "replica")]
+        assert [(disk.volume, disk.role) for disk in survey.take(CONFIG).disks] == [(WEB, "replica")]
     pool.back_to_round()
     assert node.datasets[NAME][SINCE] == "0"
     assert node.datasets[NAME]["compression"] == "gzip"
