@@ -16,7 +16,7 @@ from killed import SCENARIOS, Life, fresh, picture
 pytestmark = pytest.mark.zfs
 
 #: How many points a short run tries, and what it is told which ones.
-SAMPLE = 12
+SAMPLE = 6
 SEED = os.environ.get("ZFSEXT_SLICE") or str(random.SystemRandom().randrange(10**6))
 
 

@@ -89,7 +89,14 @@ def test_each_script_goes_on_beside_a_snapshot_tool(disk: Disk, loop: str) -> No
     assert read_device(disk.attach(), MIB) == DATA
 
 
-@pytest.mark.parametrize("loop", [SNAPSHOTS, HOLDS, CLONES], ids=["snapshots", "holds", "clones"])
+@pytest.mark.parametrize(
+    "loop",
+    [
+        pytest.param(SNAPSHOTS, id="snapshots"),
+        pytest.param(HOLDS, id="holds", marks=pytest.mark.proof),
+        pytest.param(CLONES, id="clones", marks=pytest.mark.proof),
+    ],
+)
 def test_a_remove_beside_a_snapshot_tool_is_done_or_says_what_stops_it(disk: Disk, loop: str) -> None:
     disk.attach()
     with meanwhile(loop, disk.dataset):
@@ -151,6 +158,7 @@ def test_a_remove_at_the_same_time_leaves_nothing_half(disk: Disk, action: str) 
     disk.ok("remove")
 
 
+@pytest.mark.proof
 def test_a_snapshot_and_the_remove_of_its_export_do_not_wait_for_each_other(disk: Disk) -> None:
     export = f"{disk.name}.snap"
     variables = {"VOL_SNAPSHOT_NAME": export, "VOL_SNAPSHOT_SIZE": "64"}

@@ -213,6 +213,7 @@ def test_of_a_pool_that_is_not_imported_no_script_says_that_a_disk_is_not_there(
     disk.ok("remove")
 
 
+@pytest.mark.proof
 def test_a_pool_that_was_imported_read_only_is_said_to_be_and_keeps_its_disks(
     pool: Pool, disks: Callable[..., Disk]
 ) -> None:
